@@ -1,0 +1,5 @@
+"""Keepwell's project: settings, entry points and the launcher."""
+
+from config.celery import app as celery_app
+
+__all__ = ["celery_app"]

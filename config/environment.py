@@ -1,0 +1,88 @@
+"""Declared settings: each has a name, a kind, a default and a meaning, and is read from the environment once."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One declared setting as `settings_table` prints it; values of secret ones are masked."""
+
+    name: str
+    value: object
+    default: object
+    meaning: str
+    is_secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The value for people's eyes."""
+        return "********" if self.is_secret and self.value else str(self.value)
+
+
+@dataclass
+class Environment:
+    """The process environment (and `.env`), read by declared names only."""
+
+    source: environ.Env = field(default_factory=environ.Env)
+    declared: dict[str, Setting] = field(default_factory=dict)
+
+    def load_file(self, path: Path) -> None:
+        """Read `path` where it exists; names already in the environment win."""
+        if path.exists():
+            environ.Env.read_env(path, overwrite=False)
+
+    def text(self, name: str, default: str, meaning: str, *, is_secret: bool = False) -> str:
+        """Declare and read a text."""
+        return self._declare(name, default, meaning, lambda: self.source.str(name, default), is_secret)
+
+    def flag(self, name: str, default: bool, meaning: str) -> bool:
+        """Declare and read true or false."""
+        return self._declare(name, default, meaning, lambda: _flag(os.environ.get(name), default))
+
+    def number(self, name: str, default: int, meaning: str, *, least: int = 0, most: int = 10**9) -> int:
+        """Declare and read a whole number in [least, most]."""
+        value = self._declare(name, default, meaning, lambda: self.source.int(name, default))
+        if not least <= value <= most:
+            raise ImproperlyConfigured(f"{name}={value} is out of range: give a whole number from {least} to {most}.")
+        return value
+
+    def names(self, name: str, default: list[str], meaning: str) -> list[str]:
+        """Declare and read a comma-separated list."""
+        return self._declare(name, default, meaning, lambda: [str(n) for n in self.source.list(name, default=default)])
+
+    def refuse_unknown(self, prefix: str) -> None:
+        """Stop the start when the environment names a setting of ours that does not exist: a typo is not a default."""
+        unknown = sorted(n for n in os.environ if n.startswith(prefix) and n not in self.declared)
+        if unknown:
+            raise ImproperlyConfigured(
+                f"Unknown setting {', '.join(unknown)}: `python manage.py settings_table` lists the known ones."
+            )
+
+    def _declare(
+        self, name: str, default: T, meaning: str, read: Callable[[], T], is_secret: bool = False
+    ) -> T:
+        try:
+            value = read()
+        except (ValueError, ImproperlyConfigured) as error:
+            given = "(masked)" if is_secret else repr(os.environ.get(name))
+            raise ImproperlyConfigured(f"{name}={given} cannot be read: {meaning}") from error
+        self.declared[name] = Setting(name, value, default, meaning, is_secret)
+        return value
+
+
+def _flag(given: str | None, default: bool) -> bool:
+    if given is None or given == "":
+        return default
+    word = given.strip().lower()
+    if word not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
+        raise ValueError(given)
+    return word in {"1", "true", "yes", "on"}
