@@ -1,0 +1,65 @@
+"""One program of a running copy: what is started, how it is stopped, which pid file it has."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+GUARD = Path(__file__).with_name("guard.py")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command with a role and the number of its place among those of the same role."""
+
+    role: str
+    command: tuple[str, ...]
+    stop_signal: str = "TERM"
+    grace: int = 10
+    number: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in pid files, logs and supervisor's configuration."""
+        return f"{self.role}-{self.number}"
+
+    def log_file(self, var_dir: Path) -> Path:
+        """Where its output goes; the folder exists afterwards."""
+        return folder(var_dir, "log") / f"{self.name}.log"
+
+    def guarded(self, var_dir: Path, *, after: Path | None = None) -> list[str]:
+        """Give the command line that runs it under the guard, from the moment that the file `after` exists."""
+        pid_file = folder(var_dir, "run") / f"{self.name}.pid"
+        options = ["--pid-file", str(pid_file), "--signal", self.stop_signal, "--grace", str(self.grace)]
+        options += ["--after", str(after)] if after else []
+        options += ["--user", self.user] if self.user else []
+        return guard_command(*options, command=self.command)
+
+    def start(self, var_dir: Path, *, output: IO[bytes], lock: int) -> "subprocess.Popen[bytes]":
+        """Start it under the guard as our child, in a session of its own; it ends when we do, and holds the lock till then."""
+        return subprocess.Popen(
+            self.guarded(var_dir),
+            env=os.environ | dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+
+
+def guard_command(*options: str, command: tuple[str, ...]) -> list[str]:
+    """Give the command line that runs `command` under the guard."""
+    return [sys.executable, "-I", "-S", str(GUARD), *options, "--", *command]
+
+
+def folder(var_dir: Path, name: str) -> Path:
+    """Give a folder in `var_dir` that exists."""
+    path = var_dir / name
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
