@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -40,17 +40,34 @@ class Program:
         options += ["--user", self.user] if self.user else []
         return guard_command(*options, command=self.command)
 
-    def start(self, var_dir: Path, *, output: IO[bytes], lock: int) -> "subprocess.Popen[bytes]":
-        """Start it under the guard as our child, in a session of its own; it ends when we do, and holds the lock till then."""
-        return subprocess.Popen(
-            self.guarded(var_dir),
-            env=os.environ | dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=[lock],
-        )
+    def start(
+        self, var_dir: Path, *, locks: Sequence[int], output: IO[bytes] | int | None = None
+    ) -> "subprocess.Popen[bytes]":
+        """Start it under the guard as our child."""
+        return start_guarded(self.guarded(var_dir), locks=locks, environment=self.environment, output=output)
+
+
+def start_guarded(
+    command: Sequence[str],
+    *,
+    locks: Sequence[int],
+    environment: Mapping[str, str],
+    output: IO[bytes] | int | None = None,
+) -> "subprocess.Popen[bytes]":
+    """
+    Start a guard's command line as our child, in a session of its own: a Ctrl-C on the terminal is ours to pass on.
+
+    It ends when we do, however we end, and holds the locks until then.
+    """
+    return subprocess.Popen(
+        command,
+        env=os.environ | dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=locks,
+    )
 
 
 def guard_command(*options: str, command: tuple[str, ...]) -> list[str]:

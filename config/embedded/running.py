@@ -49,7 +49,7 @@ def servers(var_dir: Path) -> Iterator[Servers]:
 @contextmanager
 def _running(program: Program, var_dir: Path, lock: int) -> Iterator[None]:
     with program.log_file(var_dir).open("ab") as log:
-        guard = program.start(var_dir, output=log, lock=lock)
+        guard = program.start(var_dir, locks=[lock], output=log)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ bind {host}
 port {port}
 requirepass {password}
 dir "{directory}"
+loglevel warning
 appendonly yes
 appendfsync everysec
 save ""

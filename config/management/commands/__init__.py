@@ -1,0 +1,1 @@
+"""`dev` runs a copy of Keepwell."""
