@@ -160,6 +160,8 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "therapists.User"
+# An address is unique by its normal form, which the check cannot see.
+SILENCED_SYSTEM_CHECKS = ["auth.E003"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

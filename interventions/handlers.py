@@ -1,0 +1,99 @@
+"""What the desk needs from whoever can retry: registered at start-up, so that this app knows nobody."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+Entity = tuple[int, str]  # person id, target
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fact in one place. `text` None: there is nothing; the place itself is missing when `is_absent`."""
+
+    place: str
+    text: str | None
+    differs: bool = False
+    is_source: bool = False
+    is_absent: bool = False
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """One fact in every place that repeats it; all cells of a table come in the same order of places."""
+
+    fact: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides of one target, read at one moment. `digest` pins what was compared without holding it."""
+
+    rows: tuple[FactRow, ...]
+    is_equal: bool
+    digest: str
+    # What a retry would write, in one sentence.
+    outlook: str = ""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One recorded attempt, for the timeline. `at` is ISO 8601 in UTC; `error_object` a table, column or constraint."""
+
+    at: str
+    number: int
+    outcome: str
+    error_object: str
+    duration_ms: int
+
+
+class Handler(Protocol):
+    """Brings targets in line, compares them and names them. Every method is set-based."""
+
+    def retry(self, entities: Collection[Entity]) -> None:
+        """Make the targets due now; durable with the surrounding transaction. Waking a worker is the caller's."""
+        ...
+
+    def wake(self) -> None:
+        """Ring the workers; never raises, never waits."""
+        ...
+
+    def compare(self, entities: Collection[Entity]) -> dict[Entity, Comparison]:
+        """Read both sides now, under locks where the surrounding transaction may hold them."""
+        ...
+
+    def accept(self, entities: Collection[Entity]) -> None:
+        """Leave the targets as they are: nothing tries to bring them in line until either side changes."""
+        ...
+
+    def label(self, person_ids: Collection[int]) -> dict[int, str]:
+        """Give the name of each person that exists."""
+        ...
+
+    def find(self, words: str) -> Collection[int]:
+        """Give at most 200 ids of persons whose name or address contains the words."""
+        ...
+
+    def tries(self, entity: Entity) -> list[Try]:
+        """List the recorded attempts, newest first, at most 50."""
+        ...
+
+    def next_tries(self, entities: Collection[Entity]) -> dict[Entity, str]:
+        """Give the ISO 8601 time of each planned next try; entities without a plan are left out."""
+        ...
+
+
+_handlers: list[Handler] = []
+
+
+def register(handler: Handler) -> None:
+    """Make this the handler of every item that names a person and a target."""
+    _handlers[:] = [handler]
+
+
+def handler() -> Handler:
+    """Give the registered handler; raises LookupError when nobody can retry."""
+    if not _handlers:
+        raise LookupError("No handler is registered: call interventions.handlers.register() in an app's ready().")
+    return _handlers[0]

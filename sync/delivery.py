@@ -1,0 +1,174 @@
+"""What workers, and a request right after its commit, do with what is owed: claim, bring in line, settle."""
+
+import datetime as dt
+import random
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from interventions import operations as interventions
+from interventions.models import Resolution
+from sync import ledger, reconcile
+from sync.backoff import Limits, Urgency, classify, decide
+from sync.ledger import Claim, Entity, Outcome, Row
+from sync.mirrors import declaration
+from sync.reconcile import Problem
+
+# A task takes up so many batches and leaves the rest to the next: nothing holds a worker for long.
+BATCHES_A_TASK = 200
+
+
+@dataclass
+class Report:
+    """How many entities were claimed, are in line now, and failed."""
+
+    claimed: int = 0
+    settled: int = 0
+    failed: int = 0
+
+    def add(self, other: "Report") -> None:
+        """Count another batch in."""
+        self.claimed += other.claimed
+        self.settled += other.settled
+        self.failed += other.failed
+
+
+def drain(*, batches: int = BATCHES_A_TASK) -> Report:
+    """
+    Take up debt, then what the ledger says is due, batch by batch, until nothing is left or `batches` are done.
+
+    Each batch is one transaction whose locks are its lease: a worker that dies leaves everything as it was.
+    """
+    total = Report()
+    for claim in (_debt, ledger.claim_due):
+        for _ in range(batches):
+            batch = _batch(claim)
+            total.add(batch)
+            if not batch.claimed:
+                break
+    return total
+
+
+def fan_out(person_id: int, *, budget_ms: int) -> None:
+    """
+    Bring one person's owed copies in line right after a commit, never waiting for a lock.
+
+    Raises DatabaseError when the database does not answer within the budget; what is owed then stays owed.
+    """
+    if not ledger.has_debt(person_id):
+        return
+    with transaction.atomic():
+        reconcile.set_bounds(budget_ms)
+        _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]))
+
+
+def bring_in_line(people: Collection[int]) -> Report:
+    """Owe every target of the people and bring them in line at once, in one transaction; failures become items."""
+    with transaction.atomic():
+        reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
+        ledger.owe(people=people, targets=declaration().targets, reason="asked")
+        return _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people))
+
+
+def _debt(*, limit: int) -> Claim:
+    return ledger.claim_debt(limit=limit)
+
+
+def _batch(claim: Callable[..., Claim]) -> Report:
+    with transaction.atomic():
+        reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
+        return _deliver(claim(limit=settings.SYNC_BATCH_SIZE))
+
+
+def _deliver(claim: Claim) -> Report:
+    if not claim.entities:
+        return Report()
+    started, at = time.monotonic(), timezone.now()
+    result = reconcile.bring(claim.entities)
+    duration_ms = round((time.monotonic() - started) * 1000)
+    gone = [e for e in claim.entities if e[0] in result.gone]
+    failed = {e: p for e, p in result.problems.items() if p is not None and e[0] not in result.gone}
+    settled = {e: since is not None for e, since in claim.entities.items() if e not in failed and e[0] not in result.gone}
+    _record(claim, failed, at, duration_ms)
+    mended = ledger.settle(entities=settled, duration_ms=duration_ms)
+    interventions.settle_items(entities=list(settled), resolution=Resolution.AUTO, at=at)
+    interventions.name_attempts(attempts=mended)
+    if gone:
+        ledger.forget_people(result.gone)
+        interventions.settle_items(entities=gone, resolution=Resolution.SUPERSEDED, at=at)
+    ledger.forget_debt(claim)
+    return Report(len(claim.entities), len(settled) + len(gone), len(failed))
+
+
+def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, duration_ms: int) -> None:
+    """Write failures down, and put in front of people what will not mend itself soon."""
+    if not failed:
+        return
+    before = ledger.rows(failed)
+    outcomes, items = [], []
+    for entity, problem in sorted(failed.items()):
+        outcome, opens_item = _decide(entity, problem, before.get(entity), claim.entities[entity], at)
+        outcomes.append(outcome)
+        if opens_item:
+            items.append(
+                interventions.Failure(
+                    person_id=entity[0], target=entity[1], code=problem.code,
+                    failure_class=classify(problem.code), detail=problem.error_object, attempts=outcome.attempts,
+                )
+            )  # fmt: skip
+    schema = ledger.schema_of(tables())
+    ledger.record_failures(outcomes=outcomes, schema=schema, duration_ms=duration_ms)
+    interventions.open_items(failures=items, at=at)
+
+
+def _decide(
+    entity: Entity, problem: Problem, before: Row | None, debt_since: dt.datetime | None, at: dt.datetime
+) -> tuple[Outcome, bool]:
+    # New debt after a settled or blocked row starts its own count: another value deserves its own tries.
+    attempts = (before.attempts if before else 0) + 1
+    known = [since for since in (before.owed_since if before else None, debt_since) if since]
+    owed_since = min(known, default=at)
+    verdict = decide(
+        code=problem.code,
+        attempts=attempts,
+        owed_seconds=(at - owed_since).total_seconds(),
+        urgency=urgency(entity[1]),
+        limits=limits(),
+        uniform=random.uniform,
+    )
+    outcome = Outcome(
+        entity=entity,
+        code=problem.code,
+        error_object=problem.error_object,
+        next_attempt_at=None if verdict.delay_seconds is None else at + dt.timedelta(seconds=verdict.delay_seconds),
+        attempts=attempts,
+        owed_since=owed_since,
+        is_folded=debt_since is not None,
+    )
+    return outcome, verdict.opens_item
+
+
+def tables() -> list[str]:
+    """List the declared tables that exist: one that was renamed away has no shape, and that is a shape too."""
+    return [table.name for table in declaration().tables]
+
+
+def urgency(target: str) -> Urgency:
+    """A target is as urgent as its most urgent fact."""
+    facts = {pair.mirror.urgency for pair in declaration().pairs() if pair.copy.table == target}
+    return Urgency.URGENT if Urgency.URGENT in facts else Urgency.NORMAL
+
+
+def limits() -> Limits:
+    """Give the bounds of the schedule from the settings."""
+    return Limits(
+        base_seconds=settings.SYNC_BACKOFF_BASE_SECONDS,
+        cap_seconds=settings.SYNC_BACKOFF_CAP_SECONDS,
+        urgent_cap_seconds=settings.SYNC_BACKOFF_URGENT_CAP_SECONDS,
+        item_after_attempts=settings.SYNC_ITEM_AFTER_ATTEMPTS,
+        item_after_seconds=settings.SYNC_ITEM_AFTER_SECONDS,
+    )

@@ -1,0 +1,241 @@
+"""Where copies differ: side by side for one person, and in key ranges for everybody."""
+
+import datetime as dt
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.utils.crypto import salted_hmac
+
+from interventions.handlers import Cell, Comparison, Entity, FactRow
+from sync import statements
+from sync.mirrors import Declaration, Mirror, Pair, Place, SharedMirror, declaration
+from sync.models import Attempt, LostValue
+
+READ_TIMEOUT_MS = 300
+KEYS_A_RANGE = 20_000
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """One pair as read for one person."""
+
+    wanted: str | None
+    actual: str | None
+    differs: bool
+
+
+def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
+    """
+    Read both sides of each entity now.
+
+    What cannot be read (a renamed column, a locked table) is not equal: nothing is shown as fine that is not.
+    """
+    declared = declaration()
+    people = sorted({person_id for person_id, _ in entities})
+    sights, unread = _sights(declared, people)
+    present = _present(declared, people)
+    missing = {
+        (person_id, table.name)
+        for table in declared.tables
+        for person_id in _expected(declared, table.name, people)
+        if person_id not in present.get(table.name, set())
+    }
+    return {
+        entity: _comparison(declared, entity, sights, unread, present, (entity in missing))
+        for entity in entities
+    }
+
+
+def different(target: str) -> Iterator[list[int]]:
+    """Give, key range by key range, the persons whose copies in a target differ or whose row there is missing."""
+    declared = declaration()
+    table = declared.table(target)
+    for low, high in _ranges(declared):
+        found: set[int] = set()
+        for flow in statements.flows(declared, target=target):
+            between = f"{statements.COPY}.{table.key} BETWEEN {low} AND {high}"
+            found.update(_column(statements.different_people(flow, between), []))
+        if table.expected is not None:
+            place = table.expected.place
+            key = declared.table(place.table).key
+            found.update(
+                _column(
+                    f"SELECT {place.table}.{key} FROM {place.table} LEFT JOIN {target} AS {statements.COPY}"
+                    f" ON {statements.COPY}.{table.key} = {place.table}.{key}"
+                    f" WHERE {place.table}.{key} BETWEEN {low} AND {high} AND {place} = %s"
+                    f" AND {statements.COPY}.{table.key} IS NULL",
+                    [table.expected.value],
+                )
+            )
+        yield sorted(found)
+
+
+def unlinked() -> list[int]:
+    """Find persons for whom an unlinked row carries their address."""
+    declared = declaration()
+    found: list[int] = []
+    for table in declared.tables:
+        if table.link is not None:
+            found += _column(
+                f"SELECT p.{declared.persons.key} FROM {table.name} u JOIN {declared.persons.name} p"
+                f" USING ({table.link}) WHERE u.{table.key} IS NULL AND NOT EXISTS"
+                f" (SELECT FROM {table.name} o WHERE o.{table.key} = p.{declared.persons.key})",
+                [],
+            )
+    return found
+
+
+def prune(*, at: dt.datetime) -> None:
+    """Delete records of attempts and replaced values that are older than the settings allow."""
+    Attempt.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)).delete()
+    LostValue.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_LOST_VALUES_KEPT_DAYS)).delete()
+
+
+def _ranges(declared: Declaration) -> Iterator[tuple[int, int]]:
+    persons = declared.persons
+    least, most = _row(f"SELECT coalesce(min({persons.key}), 0), coalesce(max({persons.key}), -1) FROM {persons.name}")
+    for low in range(least, most + 1, KEYS_A_RANGE):
+        yield low, low + KEYS_A_RANGE - 1
+
+
+def _sights(declared: Declaration, people: list[int]) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair]]:
+    sights: dict[tuple[int, Pair], _Sight] = {}
+    unread: set[Pair] = set()
+    for pair in declared.pairs():
+        flow = statements.Flow(declared.table(pair.source.table), declared.table(pair.copy.table), (pair,))
+        query = (
+            f"SELECT {statements.COPY}.{flow.target.key}, ({pair.wanted})::text,"
+            f" ({statements.COPY}.{pair.copy.column})::text, {statements.pair_differs(pair)}"
+            f" FROM {flow.target.name} AS {statements.COPY} JOIN {flow.source.name} ON {statements.joined(flow)}"
+            f" WHERE {statements.COPY}.{flow.target.key} = ANY(%s)"
+        )
+        try:
+            for person_id, wanted, actual, differs in _bounded(query, people):
+                sights[person_id, pair] = _Sight(wanted, actual, differs)
+        except DatabaseError:
+            unread.add(pair)
+    return sights, unread
+
+
+def _present(declared: Declaration, people: list[int]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for table in declared.tables:
+        try:
+            found[table.name] = {row[0] for row in _bounded(statements.present_rows(table), people)}
+        except DatabaseError:
+            found[table.name] = set()
+    return found
+
+
+def _expected(declared: Declaration, target: str, people: list[int]) -> set[int]:
+    statement = statements.expected_people(declared.table(target), declared)
+    if statement is None:
+        return set()
+    try:
+        return {row[0] for row in _bounded(statement, people)}
+    except DatabaseError:
+        return set()
+
+
+def _comparison(
+    declared: Declaration,
+    entity: Entity,
+    sights: dict[tuple[int, Pair], _Sight],
+    unread: set[Pair],
+    present: dict[str, set[int]],
+    is_missing: bool,
+) -> Comparison:
+    person_id, target = entity
+    rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
+    into = [pair for pair in declared.pairs() if pair.copy.table == target]
+    troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
+    pinned = json.dumps([[str(p.copy), s.wanted, s.actual] for p in into if (s := sights.get((person_id, p)))])
+    return Comparison(
+        rows=rows,
+        is_equal=not troubled and not is_missing,
+        digest=salted_hmac("sync.compared", pinned, algorithm="sha256").hexdigest(),
+        outlook=_outlook(target, [p for p in troubled if p not in unread], is_missing, any(p in unread for p in into)),
+    )
+
+
+def _fact_row(
+    declared: Declaration,
+    mirror: Mirror | SharedMirror,
+    person_id: int,
+    sights: dict[tuple[int, Pair], _Sight],
+    unread: set[Pair],
+    present: dict[str, set[int]],
+) -> FactRow:
+    pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
+    cells = []
+    for table in declared.tables:
+        place = _place_in(mirror, table.name)
+        if place is None:
+            cells.append(Cell(table.name, None))
+        else:
+            into = [p for p in pairs if p.copy == place]
+            seen = [sights[person_id, p] for p in into if (person_id, p) in sights]
+            cells.append(
+                Cell(
+                    table.name,
+                    text=seen[0].actual if seen else _source_text(person_id, place, pairs, sights),
+                    differs=any(s.differs for s in seen) or any(p in unread for p in into),
+                    is_source=not into or (isinstance(mirror, SharedMirror) and not any(s.differs for s in seen)),
+                    is_absent=person_id not in present[table.name],
+                )
+            )
+    return FactRow(mirror.fact, tuple(cells))
+
+
+def _source_text(
+    person_id: int, place: Place, pairs: list[Pair], sights: dict[tuple[int, Pair], _Sight]
+) -> str | None:
+    """The source's own words: of a copy that repeats it unchanged where there is one, else read for itself."""
+    for pair in pairs:
+        if pair.source == place and pair.conversion.template == "{value}" and (person_id, pair) in sights:
+            return sights[person_id, pair].wanted
+    table = declaration().table(place.table)
+    try:
+        rows = _bounded(f"SELECT ({place.column})::text FROM {place.table} WHERE {table.key} = ANY(%s)", [person_id])
+    except DatabaseError:
+        return None
+    return rows[0][0] if rows else None
+
+
+def _place_in(mirror: Mirror | SharedMirror, table: str) -> Place | None:
+    places = mirror.places if isinstance(mirror, SharedMirror) else (mirror.source, *(c.place for c in mirror.copies))
+    return next((place for place in places if place.table == table), None)
+
+
+def _outlook(target: str, differing: list[Pair], is_missing: bool, is_unread: bool) -> str:
+    if is_missing:
+        return f"There is no row of this person in {target}. A retry can write once the row exists."
+    if is_unread:
+        return f"{target} cannot be read at the moment. A retry reads it again."
+    if not differing:
+        return "Both sides are equal. A retry would write nothing."
+    facts = ", ".join(dict.fromkeys(f"{p.mirror.fact} from {p.source.table}" for p in differing))
+    return f"A retry writes {facts} into {target}, as the source is at that moment and not as it was at the failure."
+
+
+def _bounded(query: str, people: list[int]) -> list[tuple[object, ...]] | list[tuple[int, str, str, bool]]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {READ_TIMEOUT_MS}")
+        cursor.execute(query, [people])
+        return list(cursor.fetchall())
+
+
+def _column(query: str, words: list[object]) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, words)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _row(query: str) -> tuple[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        low, high = cursor.fetchone()
+        return low, high

@@ -1,0 +1,233 @@
+"""Claiming what is owed and settling it: the workers' side of debt and ledger. A user's write never comes here."""
+
+import datetime as dt
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from sync.models import Attempt, Debt, Ledger
+
+Entity = tuple[int, str]  # person id, target
+
+
+@dataclass
+class Claim:
+    """Debt rows and due ledger rows locked by this transaction; its locks are the lease."""
+
+    debt_ids: list[int] = field(default_factory=list)
+    # When the oldest debt of an entity was written; None: due from the ledger alone.
+    entities: dict[Entity, dt.datetime | None] = field(default_factory=dict)
+
+    @property
+    def people(self) -> list[int]:
+        """The persons concerned, in the order in which they are locked."""
+        return sorted({person_id for person_id, _ in self.entities})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one try at one entity. `code` None: written where needed, read back, equal."""
+
+    entity: Entity
+    code: str | None = None
+    error_object: str | None = None
+    next_attempt_at: dt.datetime | None = None
+    attempts: int = 0
+    owed_since: dt.datetime | None = None
+    # Whether new debt was folded in by this try; trying again what the ledger knew is no new revision.
+    is_folded: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a ledger row said before the try."""
+
+    attempts: int
+    owed_since: dt.datetime | None
+
+
+_CLAIM_DEBT = """
+SELECT id, person_id, targets, at FROM sync_debt
+WHERE (%(people)s::bigint[] IS NULL OR person_id = ANY(%(people)s::bigint[]))
+ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+_CLAIM_DUE = """
+SELECT person_id, target FROM sync_ledger
+WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
+ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+_SETTLE = """
+INSERT INTO sync_ledger AS l (person_id, target, desired_revision, applied_revision, verified_revision, owed_since,
+    attempts, crashes, next_attempt_at, is_paused, last_error_code, last_error_object, blocked_schema)
+SELECT o.person_id, o.target, o.is_folded::int, 0, 0, o.owed_since, o.attempts, 0, o.next_attempt_at, false, o.code, o.error_object,
+    CASE WHEN o.next_attempt_at IS NULL THEN %(schema)s END
+FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (person_id bigint, target text, code text, error_object text,
+    next_attempt_at timestamptz, attempts int, owed_since timestamptz, is_folded boolean)
+ORDER BY o.person_id, o.target
+ON CONFLICT (person_id, target) DO UPDATE SET
+    desired_revision = l.desired_revision + excluded.desired_revision, owed_since = least(l.owed_since, excluded.owed_since),
+    attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, excluded_reason = NULL,
+    last_error_code = excluded.last_error_code, last_error_object = excluded.last_error_object,
+    blocked_schema = excluded.blocked_schema
+"""
+_SETTLED = """
+UPDATE sync_ledger AS l
+SET desired_revision = l.desired_revision + o.folded, applied_revision = l.desired_revision + o.folded,
+    verified_revision = l.desired_revision + o.folded, owed_since = NULL, attempts = 0, crashes = 0, next_attempt_at = NULL,
+    lease_owner = NULL, lease_until = NULL, excluded_reason = NULL, last_error_code = NULL, last_error_object = NULL,
+    blocked_schema = NULL
+FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(folded)s::int[]) AS o (person_id, target, folded)
+WHERE l.person_id = o.person_id AND l.target = o.target
+RETURNING l.person_id, l.target, (SELECT old.attempts FROM sync_ledger old
+    WHERE old.person_id = l.person_id AND old.target = l.target)
+"""
+# Everything about a table whose change can turn a refusal into a success; no values.
+_SCHEMA = """
+WITH found AS (SELECT to_regclass(name) AS relation FROM unnest(%(tables)s::text[]) AS name)
+SELECT md5(coalesce(string_agg(line, '|' ORDER BY line), '')) FROM (
+  SELECT attrelid::regclass::text || ' ' || attname || ' ' || atttypid || ' ' || atttypmod || ' ' || attnotnull AS line
+  FROM pg_attribute JOIN found ON attrelid = relation WHERE attnum > 0 AND NOT attisdropped
+  UNION ALL
+  SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(pg_constraint.oid)
+  FROM pg_constraint JOIN found ON conrelid = relation
+  UNION ALL
+  SELECT tgrelid::regclass::text || ' ' || tgname || ' ' || tgenabled::text || ' ' || md5(pg_get_functiondef(tgfoid))
+  FROM pg_trigger JOIN found ON tgrelid = relation WHERE NOT tgisinternal
+) AS lines
+"""
+_UNBLOCK = """
+UPDATE sync_ledger SET next_attempt_at = clock_timestamp()
+WHERE owed_since IS NOT NULL AND next_attempt_at IS NULL AND excluded_reason IS NULL
+  AND (%(everything)s OR blocked_schema IS DISTINCT FROM %(schema)s)
+"""
+
+
+def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None:
+    """Append debt for every person and all the targets; durable with the surrounding transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sync_debt (person_id, targets, revision, code)"
+            " SELECT person, %s, nextval('sync_revision'), %s FROM unnest(%s::bigint[]) AS person",
+            [list(targets), reason, list(people)],
+        )
+
+
+def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
+    """Lock up to `limit` debt rows, oldest first, without waiting; narrowed to some people where given."""
+    claim = Claim()
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM_DEBT, {"limit": limit, "people": None if people is None else list(people)})
+        for debt_id, person_id, targets, at in cursor.fetchall():
+            claim.debt_ids.append(debt_id)
+            for target in targets:
+                since = claim.entities.get((person_id, target))
+                claim.entities[person_id, target] = min(since, at) if since else at
+    return claim
+
+
+def claim_due(*, limit: int) -> Claim:
+    """Lock up to `limit` ledger rows whose next attempt has come, longest due first, without waiting."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM_DUE, {"limit": limit})
+        return Claim(entities={(person_id, target): None for person_id, target in cursor.fetchall()})
+
+
+def rows(entities: Iterable[Entity]) -> dict[Entity, Row]:
+    """Give what the ledger says of each entity that has a row."""
+    wanted = set(entities)
+    found = Ledger.objects.filter(person_id__in={person_id for person_id, _ in wanted})
+    return {
+        (row.person_id, row.target): Row(row.attempts, row.owed_since)
+        for row in found
+        if (row.person_id, row.target) in wanted
+    }
+
+
+def forget_debt(claim: Claim) -> None:
+    """Delete exactly the debt rows that were seen: rows that came meanwhile stay owed."""
+    if claim.debt_ids:
+        Debt.objects.filter(id__in=claim.debt_ids).delete()
+
+
+def record_failures(*, outcomes: Sequence[Outcome], schema: str, duration_ms: int) -> None:
+    """Write failed outcomes into the ledger and the record of attempts; `schema` is remembered where it blocks."""
+    if not outcomes:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, {"schema": schema, "outcomes": json.dumps([_as_row(o) for o in outcomes])})
+    Attempt.objects.bulk_create(
+        Attempt(
+            person_id=o.entity[0], target=o.entity[1], outcome=o.code or "", error_object=o.error_object,
+            attempt=o.attempts, duration_ms=duration_ms,
+        )
+        for o in outcomes
+    )  # fmt: skip
+
+
+def settle(*, entities: dict[Entity, bool], duration_ms: int) -> dict[Entity, int]:
+    """
+    Settle the entities that the ledger knows; the others were never folded and need no row.
+
+    The value says whether new debt was folded in.
+
+    Gives the attempt that mended each one that had failed before.
+    """
+    if not entities:
+        return {}
+    ordered = sorted(entities)
+    columns = {
+        "people": [person_id for person_id, _ in ordered],
+        "targets": [target for _, target in ordered],
+        "folded": [int(entities[entity]) for entity in ordered],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLED, columns)
+        mended = [(person_id, target, tries) for person_id, target, tries in cursor.fetchall() if tries]
+    made = Attempt.objects.bulk_create(
+        Attempt(person_id=p, target=t, outcome="settled", attempt=tries + 1, duration_ms=duration_ms)
+        for p, t, tries in mended
+    )
+    return {(attempt.person_id, attempt.target): attempt.pk for attempt in made}
+
+
+def forget_people(people: Collection[int]) -> None:
+    """Drop the ledger rows of persons who no longer exist."""
+    Ledger.objects.filter(person_id__in=people).delete()
+
+
+def exclude(*, entities: Collection[Entity], reason: str) -> None:
+    """Record that a difference stays by a person's decision; new debt lifts it."""
+    for person_id, target in entities:
+        Ledger.objects.filter(person_id=person_id, target=target, owed_since__isnull=False).update(
+            excluded_reason=reason, next_attempt_at=None
+        )
+
+
+def schema_of(tables: Sequence[str]) -> str:
+    """Give a digest of the tables' columns, constraints and triggers; waits for nothing but catalogs."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SCHEMA, {"tables": list(tables)})
+        return str(cursor.fetchone()[0])
+
+
+def unblock(*, schema: str, everything: bool = False) -> int:
+    """Make blocked rows due that were blocked under another schema (or all of them); gives their number."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNBLOCK, {"schema": schema, "everything": everything})
+        return cursor.rowcount
+
+
+def has_debt(person_id: int) -> bool:
+    """Whether a person has debt that nobody has taken up."""
+    return Debt.objects.filter(person_id=person_id).exists()
+
+
+def _as_row(outcome: Outcome) -> dict[str, object]:
+    return {
+        "person_id": outcome.entity[0], "target": outcome.entity[1], "code": outcome.code,
+        "error_object": outcome.error_object, "attempts": outcome.attempts,
+        "next_attempt_at": outcome.next_attempt_at and outcome.next_attempt_at.isoformat(),
+        "owed_since": outcome.owed_since and outcome.owed_since.isoformat(), "is_folded": outcome.is_folded,
+    }  # fmt: skip

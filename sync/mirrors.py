@@ -1,0 +1,158 @@
+"""The words in which a project declares what is a copy of what; `sync` learns everything from one such declaration."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from sync.backoff import Urgency
+
+
+@dataclass(frozen=True)
+class Place:
+    """A column in which a fact is stored."""
+
+    table: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a source's value becomes a copy's: a name and one SQL template over `{value}`, never a twin in Python."""
+
+    name: str
+    template: str = "{value}"
+
+    def sql(self, value: str) -> str:
+        """Give the SQL expression of the copy's value for the SQL expression `value` of the source's."""
+        return self.template.format(value=value)
+
+
+IDENTITY = Conversion("identity")
+
+
+def is_one(wanted: str) -> Conversion:
+    """Declare a boolean copy that is true where the source has the value `wanted`."""
+    return Conversion(f"is {wanted}", "coalesce({value} = " + f"'{wanted}'" + ", false)")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A place that repeats a fact of another."""
+
+    place: Place
+    conversion: Conversion = IDENTITY
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """One fact with one source and its copies. `routine` names the SQL function that copies it at commit."""
+
+    fact: str
+    source: Place
+    copies: tuple[Copy, ...]
+    routine: str
+    urgency: Urgency = Urgency.NORMAL
+
+
+@dataclass(frozen=True)
+class SharedMirror:
+    """One fact that may be written in any of its places: the newest write, by revision, is the source."""
+
+    fact: str
+    places: tuple[Place, ...]
+    routine: str
+    urgency: Urgency = Urgency.NORMAL
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A person's row in a table must exist once `place` has this value; before that, a missing row is no failure."""
+
+    place: Place
+    value: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A target: one table with at most one row a person, found by `key`, which holds the person's id."""
+
+    name: str
+    key: str
+    # The name that operators know of the trigger that copies away from this table.
+    trigger: str
+    expected: Expected | None = None
+    # A column by which a row without a person is linked to the person's row with the same value.
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is a copy of what. The first table holds the persons themselves."""
+
+    tables: tuple[Table, ...]
+    mirrors: tuple[Mirror | SharedMirror, ...]
+
+    @property
+    def persons(self) -> Table:
+        """The table whose key is the person's id itself."""
+        return self.tables[0]
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """The tables that hold at least one copy, in the order in which they are locked."""
+        held = {pair.copy.table for pair in self.pairs()}
+        return tuple(table.name for table in self.tables if table.name in held)
+
+    def table(self, name: str) -> Table:
+        """Find a table by name; raises KeyError."""
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(name)
+
+    def pairs(self) -> Iterator["Pair"]:
+        """Give every (source, copy) pair once per source."""
+        for mirror in self.mirrors:
+            if isinstance(mirror, Mirror):
+                yield from (Pair(mirror, mirror.source, copy.place, copy.conversion) for copy in mirror.copies)
+            else:
+                for source in mirror.places:
+                    yield from (Pair(mirror, source, place, IDENTITY) for place in mirror.places if place != source)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One source and one copy of one fact."""
+
+    mirror: Mirror | SharedMirror
+    source: Place
+    copy: Place
+    conversion: Conversion
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the newest write of several places wins."""
+        return isinstance(self.mirror, SharedMirror)
+
+    @property
+    def wanted(self) -> str:
+        """THE expression of the value that the copy should have, over the source table's own name."""
+        return self.conversion.sql(str(self.source))
+
+
+_registered: list[Declaration] = []
+
+
+def register(declaration: Declaration) -> None:
+    """Make this the project's declaration; the last one counts."""
+    _registered[:] = [declaration]
+
+
+def declaration() -> Declaration:
+    """Give the project's declaration; raises LookupError when none was registered."""
+    if not _registered:
+        raise LookupError("No declaration is registered: call sync.mirrors.register() in an app's ready().")
+    return _registered[0]

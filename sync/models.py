@@ -1,0 +1,127 @@
+"""What the engine remembers: debt, the ledger, attempts and the values that a repair replaced."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Debt(models.Model):
+    """
+    A copy was not equal when its transaction committed.
+
+    Appended by triggers, never updated: a contested row failed users' writes or deadlocked them. No foreign keys:
+    they are checked at commit, outside every handler.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    person_id = models.BigIntegerField()
+    targets = ArrayField(models.TextField())
+    revision = models.BigIntegerField()
+    code = models.TextField(null=True)
+    at = models.DateTimeField(db_default=models.Func(function="clock_timestamp", output_field=models.DateTimeField()))
+
+    class Meta:
+        db_table = "sync_debt"
+        indexes = [models.Index(fields=["person_id"], name="sync_debt_person")]
+
+
+class Ledger(models.Model):
+    """What workers know of one person's target. Only workers and staff's operations write here, never a user's write."""
+
+    pk = models.CompositePrimaryKey("person_id", "target")
+    person_id = models.BigIntegerField()
+    target = models.TextField()
+    # Counted up with every fold of debt; applied and verified follow when the target was written and read back.
+    desired_revision = models.BigIntegerField(default=0)
+    applied_revision = models.BigIntegerField(default=0)
+    verified_revision = models.BigIntegerField(default=0)
+    # Null exactly when settled.
+    owed_since = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0)
+    crashes = models.IntegerField(default=0)
+    # Null while owed: blocked, until the data, the target's schema or a person's wish changes.
+    next_attempt_at = models.DateTimeField(null=True)
+    lease_owner = models.TextField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    is_paused = models.BooleanField(default=False)
+    # A person's recorded decision that the difference stays.
+    excluded_reason = models.TextField(null=True)
+    last_error_code = models.TextField(null=True)
+    # Table, column or constraint that PostgreSQL named; never a value.
+    last_error_object = models.TextField(null=True)
+    # The target's shape when it was blocked: another shape is a reason to try again.
+    blocked_schema = models.TextField(null=True)
+
+    class Meta:
+        db_table = "sync_ledger"
+        constraints = [
+            models.CheckConstraint(
+                name="sync_ledger_settled_or_owed",
+                condition=models.Q(owed_since__isnull=False, applied_revision__lt=models.F("desired_revision"))
+                | models.Q(owed_since__isnull=True, applied_revision=models.F("desired_revision")),
+            ),
+            models.CheckConstraint(
+                name="sync_ledger_verified_was_applied",
+                condition=models.Q(verified_revision__lte=models.F("applied_revision")),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                name="sync_ledger_due",
+                condition=models.Q(owed_since__isnull=False, next_attempt_at__isnull=False),
+            ),
+            models.Index(fields=["target", "owed_since"], name="sync_ledger_owed", condition=models.Q(owed_since__isnull=False)),
+        ]
+
+
+class Attempt(models.Model):
+    """One try to bring a target up to date that failed, or that mended what had failed."""
+
+    id = models.BigAutoField(primary_key=True)
+    person_id = models.BigIntegerField()
+    target = models.TextField()
+    at = models.DateTimeField(db_default=Now())
+    # `settled`, or the SQLSTATE or code of ours.
+    outcome = models.TextField()
+    error_object = models.TextField(null=True)
+    attempt = models.IntegerField()
+    duration_ms = models.IntegerField()
+
+    class Meta:
+        db_table = "sync_attempt"
+        indexes = [
+            models.Index(fields=["person_id", "target", "-id"], name="sync_attempt_of"),
+            models.Index(fields=["at"], name="sync_attempt_at"),
+        ]
+
+
+class LostValue(models.Model):
+    """What somebody wrote into an owned copy, kept when the source's value took its place; erasable."""
+
+    id = models.BigAutoField(primary_key=True)
+    person_id = models.BigIntegerField()
+    target = models.TextField()
+    # Column name to value as it was written.
+    values = models.JSONField()
+    at = models.DateTimeField(db_default=Now())
+    written_by = models.TextField(help_text="The database role of the writer.")
+
+    class Meta:
+        db_table = "sync_lost_value"
+        indexes = [
+            models.Index(fields=["person_id", "target"], name="sync_lost_value_of"),
+            models.Index(fields=["at"], name="sync_lost_value_at"),
+        ]
+
+
+class Gap(models.Model):
+    """A time in which the safety net was off, so that P1 and P4 are suspended until an audit has run."""
+
+    id = models.BigAutoField(primary_key=True)
+    opened_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(null=True)
+    audited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "sync_gap"

@@ -1,0 +1,156 @@
+"""The safety net's SQL, rendered from the declaration: debt, copying at commit, and the view of every state."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from sync import routines, statements
+from sync.mirrors import Declaration, Table
+from sync.routines import Function
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger of the net. Copying ones may be switched off; without the others P1 and P4 do not hold."""
+
+    name: str
+    table: str
+    definition: str
+    is_copying: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """What its comment says while it is the one declared."""
+        return f"keepwell {sha256(self.definition.encode()).hexdigest()[:16]}"
+
+    @property
+    def create(self) -> str:
+        return (
+            f"DROP TRIGGER IF EXISTS {self.name} ON {self.table};\n{self.definition};\n"
+            f"COMMENT ON TRIGGER {self.name} ON {self.table} IS '{self.fingerprint}';"
+        )
+
+
+def functions(declaration: Declaration) -> list[Function]:
+    """List every function of the net."""
+    found = [routines.routine(declaration, name) for name in _names(declaration)]
+    for table in declaration.tables:
+        found += [f(declaration, table) for f in (routines.revision, routines.rows, routines.debt)]
+        if routines.facts(declaration, table):
+            found.append(routines.copying(declaration, table))
+    return found
+
+
+def triggers(declaration: Declaration) -> list[Trigger]:
+    """List every trigger of the net. Deferred ones of a row run in the order of their names: copying, then debt."""
+    return [trigger for table in declaration.tables for trigger in _triggers(declaration, table)]
+
+
+def columns(declaration: Declaration) -> str:
+    """Give the SQL that adds the net's own columns; they are no fields of any model."""
+    added = "".join(
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column} bigint NOT NULL DEFAULT 0;\n"
+        for table in declaration.tables
+        for column in ("revision", "avatar_revision", "net_revision")
+    )
+    return f"CREATE SEQUENCE IF NOT EXISTS {statements.SEQUENCE} CACHE 1;\n{added}"
+
+
+def install(declaration: Declaration) -> str:
+    """Give the whole SQL of the net, which may be run again and again."""
+    parts = [columns(declaration)]
+    parts += [function.create for function in functions(declaration)]
+    parts += [trigger.create for trigger in triggers(declaration)]
+    return "\n".join([*parts, view(declaration)])
+
+
+def rollback(declaration: Declaration) -> str:
+    """Give the SQL that switches copying off for good and leaves debt in place."""
+    lines = [
+        f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table};"
+        for trigger in triggers(declaration)
+        if trigger.is_copying
+    ]
+    return "\n".join(lines + [f"DROP FUNCTION IF EXISTS {routine}();" for routine in _names(declaration)])
+
+
+def uninstall(declaration: Declaration) -> str:
+    """Give the SQL that removes every trigger and function; columns, tables and views stay."""
+    lines = [f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table};" for trigger in triggers(declaration)]
+    return "\n".join(lines + [f"DROP FUNCTION IF EXISTS {function.name}();" for function in functions(declaration)])
+
+
+def view(declaration: Declaration) -> str:
+    """Give the view `contract_sync_state`: the one place where a state is derived."""
+    rules = " ".join(
+        f"WHEN '{name}' THEN {statements.applies(declaration.table(name), declaration, 'p.person_id')}"
+        for name in declaration.targets
+    )
+    persons = declaration.persons
+    targets = ", ".join(f"('{name}')" for name in declaration.targets)
+    return f"""CREATE OR REPLACE VIEW contract_sync_state AS
+SELECT p.person_id, t.target,
+  coalesce(l.desired_revision, 0) + (d.owed_since IS NOT NULL)::int AS desired_revision,
+  coalesce(l.applied_revision, 0) AS applied_revision,
+  coalesce(l.verified_revision, 0) AS verified_revision,
+  CASE
+    WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
+    WHEN d.owed_since IS NOT NULL THEN 'due'
+    WHEN l.owed_since IS NOT NULL AND l.excluded_reason IS NOT NULL THEN 'excluded'
+    WHEN l.owed_since IS NOT NULL AND l.lease_until > clock_timestamp() THEN 'leased'
+    WHEN l.owed_since IS NOT NULL AND l.next_attempt_at IS NULL THEN 'blocked'
+    WHEN l.owed_since IS NOT NULL AND l.next_attempt_at > clock_timestamp() THEN 'backing_off'
+    WHEN l.owed_since IS NOT NULL THEN 'due'
+    WHEN CASE t.target {rules} END THEN 'in_sync'
+    ELSE 'excluded'
+  END AS state,
+  least(l.owed_since, d.owed_since) AS owed_since,
+  coalesce(l.attempts, 0) AS attempts,
+  l.next_attempt_at,
+  CASE WHEN l.owed_since IS NOT NULL THEN l.last_error_code ELSE d.code END AS last_error_code
+FROM (SELECT {persons.key} AS person_id FROM {persons.name}) p
+CROSS JOIN (VALUES {targets}) AS t (target)
+LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target
+LEFT JOIN LATERAL (
+  SELECT min(at) AS owed_since, min(code) AS code FROM sync_debt
+  WHERE sync_debt.person_id = p.person_id AND t.target = ANY(sync_debt.targets)
+  HAVING count(*) > 0
+) d ON true;"""
+
+
+def _names(declaration: Declaration) -> list[str]:
+    return list(dict.fromkeys(mirror.routine for mirror in declaration.mirrors))
+
+
+def _triggers(declaration: Declaration, table: Table) -> list[Trigger]:
+    facts, copies, name = routines.facts(declaration, table), routines.owned_copies(declaration, table), table.name
+    # Every write of the net raises net_revision; whatever does not is somebody's, also inside others' triggers.
+    by_person = "NEW.net_revision <= OLD.net_revision"
+    watched = statements.changed([*facts, *copies])
+    found = [
+        _trigger("zz_sync_revision_insert", name, f"BEFORE INSERT ON {name}", "", f"keepwell_revision_{name}"),
+        _trigger("zz_sync_rows", name, f"AFTER INSERT OR DELETE ON {name}", "", f"keepwell_rows_{name}"),
+        _trigger(
+            "zz_sync_moved", name, f"AFTER UPDATE ON {name}",
+            f"WHEN (OLD.{table.key} IS DISTINCT FROM NEW.{table.key})", f"keepwell_rows_{name}",
+        ),
+        _trigger(
+            "zz_sync_debt", name, f"AFTER UPDATE ON {name} DEFERRABLE INITIALLY DEFERRED",
+            f"WHEN ({watched} AND {by_person})", f"keepwell_debt_{name}", kind="CONSTRAINT TRIGGER",
+        ),
+    ]  # fmt: skip
+    if facts:
+        changed = f"WHEN ({statements.changed(facts)} AND {by_person})"
+        found += [
+            _trigger("zz_sync_revision", name, f"BEFORE UPDATE ON {name}", changed, f"keepwell_revision_{name}"),
+            _trigger(
+                table.trigger, name, f"AFTER UPDATE ON {name} DEFERRABLE INITIALLY DEFERRED", changed,
+                f"keepwell_copy_{name}", kind="CONSTRAINT TRIGGER", is_copying=True,
+            ),
+        ]  # fmt: skip
+    return found
+
+
+def _trigger(
+    name: str, table: str, event: str, when: str, function: str, *, kind: str = "TRIGGER", is_copying: bool = False
+) -> Trigger:
+    definition = f"CREATE {kind} {name} {event} FOR EACH ROW {when} EXECUTE FUNCTION {function}()"
+    return Trigger(name, table, " ".join(definition.split()), is_copying)

@@ -1,0 +1,58 @@
+"""What the desk of interventions may ask of the engine."""
+
+from collections.abc import Collection
+
+from interventions import handlers
+from interventions.handlers import Comparison, Entity, Try
+from sync import drift, ledger, queries
+from sync.doorbell import bell
+from sync.mirrors import declaration
+from sync.people import find_people, name_people
+
+
+class Desk:
+    """The handler of every item of the engine."""
+
+    def retry(self, entities: Collection[Entity]) -> None:
+        """Owe the targets anew: whoever takes up the debt reads the source as it is then."""
+        for target in declaration().targets:
+            people = [person_id for person_id, name in entities if name == target]
+            if people:
+                ledger.owe(people=people, targets=[target], reason="asked")
+
+    def wake(self) -> None:
+        """Ring the workers."""
+        bell.ring()
+
+    def compare(self, entities: Collection[Entity]) -> dict[Entity, Comparison]:
+        """Read both sides now."""
+        return drift.compare(entities)
+
+    def accept(self, entities: Collection[Entity]) -> None:
+        """Leave the targets as they are."""
+        ledger.exclude(entities=entities, reason="accepted")
+
+    def label(self, person_ids: Collection[int]) -> dict[int, str]:
+        """Give the persons' names."""
+        return name_people(person_ids)
+
+    def find(self, words: str) -> Collection[int]:
+        """Find persons by name or address."""
+        return find_people(words)
+
+    def tries(self, entity: Entity) -> list[Try]:
+        """List the recorded attempts, newest first."""
+        return [
+            Try(a.at.isoformat(), a.attempt, a.outcome, a.error_object or "", a.duration_ms)
+            for a in queries.attempts(*entity)
+        ]
+
+    def next_tries(self, entities: Collection[Entity]) -> dict[Entity, str]:
+        """Give the planned next tries."""
+        planned = queries.next_attempts({person_id for person_id, _ in entities})
+        return {entity: at.isoformat() for entity, at in planned.items() if entity in set(entities)}
+
+
+def register() -> None:
+    """Offer the engine to the desk."""
+    handlers.register(Desk())

@@ -1,0 +1,65 @@
+"""What debt and ledger say, for answers and pages."""
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import Min
+
+from sync.models import Attempt, Debt, Ledger
+
+SYNCED = frozenset({"in_sync", "unverifiable"})
+NOT_APPLICABLE = frozenset({"excluded", "deleted"})
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """One target of one person, as the view `contract_sync_state` derives it."""
+
+    person_id: int
+    target: str
+    state: str
+    owed_since: dt.datetime | None
+    attempts: int
+    next_attempt_at: dt.datetime | None
+    last_error_code: str | None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether this target is equal and nothing is owed."""
+        return self.state in SYNCED
+
+    @property
+    def applies(self) -> bool:
+        """Whether there is anything to keep equal."""
+        return self.state not in NOT_APPLICABLE
+
+
+def sync_states(people: Collection[int]) -> list[TargetState]:
+    """Give every target's state of each person now, by person and target."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT person_id, target, state, owed_since, attempts, next_attempt_at, last_error_code"
+            " FROM contract_sync_state WHERE person_id = ANY(%s) ORDER BY person_id, target",
+            [list(people)],
+        )
+        return [TargetState(*row) for row in cursor.fetchall()]
+
+
+def oldest_owed() -> dt.datetime | None:
+    """Give the moment since which something has been owed without a break; None: nothing is owed."""
+    debt = Debt.objects.aggregate(at=Min("at"))["at"]
+    known = Ledger.objects.filter(owed_since__isnull=False, excluded_reason=None).aggregate(at=Min("owed_since"))["at"]
+    return min((moment for moment in (debt, known) if moment), default=None)
+
+
+def attempts(person_id: int, target: str, limit: int = 50) -> list[Attempt]:
+    """List recorded attempts, newest first."""
+    return list(Attempt.objects.filter(person_id=person_id, target=target).order_by("-id")[:limit])
+
+
+def next_attempts(people: Collection[int]) -> dict[tuple[int, str], dt.datetime]:
+    """Give the time of each planned next try."""
+    rows = Ledger.objects.filter(person_id__in=people, owed_since__isnull=False, next_attempt_at__isnull=False)
+    return {(row.person_id, row.target): row.next_attempt_at for row in rows if row.next_attempt_at}

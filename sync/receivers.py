@@ -1,0 +1,45 @@
+"""Right after a commit: bring the person's copies in line within the budget, and wake the workers for the rest."""
+
+import logging
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save
+
+from sync import delivery, tasks  # noqa: F401 - importing the tasks connects the doorbell
+from sync.doorbell import bell
+from sync.mirrors import declaration
+
+logger = logging.getLogger(__name__)
+
+
+def connect() -> None:
+    """Listen to the models of the declared tables."""
+    names = {table.name for table in declaration().tables}
+    for model in apps.get_models():
+        if model._meta.db_table in names:
+            identity = f"sync.{model._meta.db_table}"
+            post_save.connect(fan_out_after_commit, sender=model, dispatch_uid=f"{identity}.saved")
+            post_delete.connect(fan_out_after_commit, sender=model, dispatch_uid=f"{identity}.deleted")
+
+
+def fan_out_after_commit(sender: type[Model], instance: Model, raw: bool = False, **_: Any) -> None:
+    """Note who was written; nothing touches the database before the commit, or a caught error would undo the write."""
+    if raw or not settings.SYNC_RECEIVERS:
+        return
+    table = next(t for t in declaration().tables if t.name == sender._meta.db_table)
+    person_id = getattr(instance, table.key if hasattr(instance, table.key) else "pk")
+    if person_id is not None:
+        transaction.on_commit(lambda: _fan_out(person_id), robust=True)
+
+
+def _fan_out(person_id: int) -> None:
+    try:
+        if settings.SYNC_INLINE_BUDGET_MS:
+            delivery.fan_out(person_id, budget_ms=settings.SYNC_INLINE_BUDGET_MS)
+    except Exception as error:  # isolation point: a copy's trouble is not the user's
+        logger.warning("sync.fan_out.failed", extra={"reason": type(error).__name__, "person_id": person_id})
+    bell.ring()

@@ -1,0 +1,195 @@
+"""Bring people's copies in line: lock, then read in a new statement, write what differs, read back."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from sync import statements
+from sync.backoff import NO_ROW, NOT_EQUAL, SEVERAL_ROWS
+from sync.mirrors import Declaration, Table, declaration
+from sync.statements import Flow
+
+Entity = tuple[int, str]
+LOCKED = "55P03"
+TIMED_OUT = "57014"
+# Locks are never waited for; what an UPDATE waits for besides (a unique index, somebody's trigger) is bounded by this.
+LOCK_TIMEOUT_MS = 100
+ALONE_TIMEOUT_MS = 1000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a target could not be brought in line: a SQLSTATE or code of ours, and the object that PostgreSQL named."""
+
+    code: str
+    error_object: str = ""
+
+
+@dataclass
+class Result:
+    """What came of each entity (None: in line or nothing to keep equal), and who does not exist any more."""
+
+    problems: dict[Entity, Problem | None]
+    gone: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The rows of one table: which exist, which are locked by us; `problem` where the whole table is out of reach."""
+
+    present: Counter[int] = field(default_factory=Counter)
+    locked: frozenset[int] = frozenset()
+    problem: Problem | None = None
+
+    def trouble(self, person_id: int) -> Problem | None:
+        """Why this person's row must not be read or written now."""
+        if self.problem is not None:
+            return self.problem
+        if self.present[person_id] > 1:
+            return Problem(SEVERAL_ROWS)
+        if self.present[person_id] and person_id not in self.locked:
+            return Problem(LOCKED)
+        return None
+
+
+def set_bounds(statement_timeout_ms: int) -> None:
+    """Bound what this transaction may wait for; constraints of others speak up at the statement, not at the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
+            " SET CONSTRAINTS ALL IMMEDIATE"
+        )
+
+
+def bring(entities: Collection[Entity]) -> Result:
+    """
+    Bring the entities in line within the caller's transaction, whose locks protect what is read and written.
+
+    Never waits for a lock, and never raises for one target's trouble: each failure is a problem of its entity alone.
+    """
+    declared = declaration()
+    people = sorted({person_id for person_id, _ in entities})
+    _link(declared, people)
+    held = {table.name: _lock(table, people) for table in declared.tables}
+    persons = held[declared.persons.name]
+    result = Result({entity: None for entity in entities})
+    if persons.problem is None:
+        result.gone = {person_id for person_id in people if not persons.present[person_id]}
+    for target in declared.targets:
+        wanted = [p for p in people if (p, target) in result.problems and p not in result.gone]
+        for person_id, problem in _bring_target(declared, declared.table(target), wanted, held).items():
+            result.problems[person_id, target] = problem
+    return result
+
+
+def _bring_target(
+    declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]
+) -> dict[int, Problem]:
+    problems = _missing(declared, table, people, held)
+    for person_id in people:
+        if trouble := held[table.name].trouble(person_id):
+            problems[person_id] = trouble
+    for flow in statements.flows(declared, target=table.name):
+        source = held[flow.source.name]
+        problems |= {p: t for p in people if p not in problems and (t := source.trouble(p)) is not None}
+        ready = [p for p in people if p not in problems and held[table.name].present[p] and source.present[p]]
+        if ready:
+            problems |= _attempt(flow, ready)
+            problems |= _read_back(flow, [p for p in ready if p not in problems])
+    return problems
+
+
+def _missing(declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]) -> dict[int, Problem]:
+    """Find who should have a row in the table and has none."""
+    absent = [p for p in people if not held[table.name].present[p]]
+    expected = statements.expected_people(table, declared)
+    if held[table.name].problem or not absent or expected is None or table.expected is None:
+        return {}
+    if held[table.expected.place.table].problem:
+        return {}
+    return {person_id: Problem(NO_ROW, table.name) for person_id in _people(expected, absent)}
+
+
+def _lock(table: Table, people: list[int]) -> _Held:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE ONLY {table.name} IN ROW EXCLUSIVE MODE NOWAIT")
+            cursor.execute(statements.lock_rows(table), [people])
+            locked = frozenset(row[0] for row in cursor.fetchall())
+            # After the locks, in a statement of its own: a row that SKIP LOCKED passed over is told from one that is
+            # not there.
+            cursor.execute(statements.present_rows(table), [people])
+            return _Held(Counter(row[0] for row in cursor.fetchall()), locked)
+    except DatabaseError as error:
+        return _Held(problem=Problem(sqlstate(error), table.name))
+
+
+def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
+    """Write one flow for all, taking a failing batch apart until the poison rows stand alone."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT person_id, code, error_object FROM sync_attempt(%s, %s)",
+                [statements.update_people(flow), people],
+            )
+            failed = {p: Problem(code, named or flow.target.name) for p, code, named in cursor.fetchall()}
+    except DatabaseError as error:
+        failed = {p: Problem(sqlstate(error), flow.target.name) for p in people}
+    slow = [p for p, problem in failed.items() if problem.code == TIMED_OUT]
+    if len(slow) < 2:
+        return failed
+    # A statement's timer rings once: what is tried again after it needs statements, and so a timer, of its own.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {ALONE_TIMEOUT_MS}")
+    middle = len(slow) // 2
+    rest = {p: problem for p, problem in failed.items() if problem.code != TIMED_OUT}
+    rest |= _attempt(flow, slow[:middle]) | _attempt(flow, slow[middle:])
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {settings.SYNC_BATCH_TIMEOUT_MS}")
+    return rest
+
+
+def _read_back(flow: Flow, people: list[int]) -> dict[int, Problem]:
+    """Find who still differs though every statement succeeded: somebody's trigger changed what was written."""
+    if not people:
+        return {}
+    still = statements.different_people(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)")
+    return {person_id: Problem(NOT_EQUAL, flow.target.name) for person_id in _people(still, people)}
+
+
+def _link(declared: Declaration, people: list[int]) -> None:
+    """Give rows without a person to the person whose address they carry; the net then owes what follows."""
+    persons = declared.persons
+    for table in declared.tables:
+        if table.link is None:
+            continue
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE ONLY {table.name} IN ROW EXCLUSIVE MODE NOWAIT")
+                cursor.execute(
+                    f"UPDATE {table.name} AS unlinked SET {table.key} = found.person FROM ("
+                    f" SELECT DISTINCT ON (p.{persons.key}) p.{persons.key} AS person, u.id FROM {persons.name} p"
+                    f" JOIN {table.name} u ON u.{table.link} = p.{table.link} AND u.{table.key} IS NULL"
+                    f" WHERE p.{persons.key} = ANY(%s)"
+                    f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = p.{persons.key})"
+                    f" ORDER BY p.{persons.key}, u.id DESC) AS found"
+                    f" WHERE unlinked.id = found.id AND unlinked.{table.key} IS NULL",
+                    [people],
+                )
+        except DatabaseError:
+            # Out of reach now; locking it below finds the same trouble and says whose it is.
+            continue
+
+
+def _people(statement: str, people: Iterable[int]) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(people)])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def sqlstate(error: DatabaseError) -> str:
+    """Give the SQLSTATE behind Django's error; 08000 where the connection itself broke."""
+    return str(getattr(error.__cause__, "sqlstate", None) or "08000")

@@ -1,0 +1,247 @@
+"""The bodies of the safety net's functions, rendered from the declaration."""
+
+from dataclasses import dataclass
+
+from sync import statements
+from sync.mirrors import Declaration, Mirror, Table
+
+# Rows of one transaction that are copied at commit; later ones are only owed. Copying row by row costs nine times a
+# bare UPDATE of 100,000 rows, copying the first 200 and owing the rest three times.
+ROWS_COPIED = 200
+# Above what a copy needs, far below what a person notices; every lock is asked for without waiting besides.
+LOCK_TIMEOUT = "20ms"
+SEARCH_PATH = "pg_catalog, public, pg_temp"
+# A caught error must include the two conditions that OTHERS leaves out, or a statement timeout breaks the user's write.
+ANY_ERROR = "query_canceled OR assert_failure OR OTHERS"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the net; `body` is what PostgreSQL stores, and so what a fingerprint is taken of."""
+
+    name: str
+    body: str
+    returns: str = "trigger"
+    options: str = f"SECURITY DEFINER SET search_path = {SEARCH_PATH}"
+
+    @property
+    def create(self) -> str:
+        return (
+            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS {self.returns} LANGUAGE plpgsql {self.options}"
+            f" AS $keepwell${self.body}$keepwell$;"
+        )
+
+
+def facts(declaration: Declaration, table: Table) -> list[str]:
+    """The columns of a table that copies are made of."""
+    return list(dict.fromkeys(p.source.column for p in declaration.pairs() if p.source.table == table.name))
+
+
+def owned_copies(declaration: Declaration, table: Table) -> list[str]:
+    """The columns of a table that only the net should write."""
+    pairs = [p for p in declaration.pairs() if p.copy.table == table.name and not p.is_shared]
+    return list(dict.fromkeys(p.copy.column for p in pairs))
+
+
+def text_array(names: tuple[str, ...]) -> str:
+    return "ARRAY[" + ", ".join(f"'{name}'" for name in names) + "]::text[]"
+
+
+def revision(declaration: Declaration, table: Table) -> Function:
+    shared = statements.shared_column(table, declaration)
+    taken = ""
+    if shared:
+        taken = f"""
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.{shared} IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
+  ELSIF OLD.{shared} IS DISTINCT FROM NEW.{shared} THEN NEW.avatar_revision := NEW.revision;
+  ELSE NEW.avatar_revision := OLD.avatar_revision;
+  END IF;"""
+    return Function(
+        f"keepwell_revision_{table.name}",
+        f"""
+BEGIN
+  NEW.revision := nextval('{statements.SEQUENCE}');
+  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;{taken}
+  RETURN NEW;
+EXCEPTION WHEN {ANY_ERROR} THEN
+  -- A column of ours was renamed: the person's write matters more than its number.
+  RETURN NEW;
+END
+""",
+    )
+
+
+def rows(declaration: Declaration, table: Table) -> Function:
+    """Rows that come, go or change hands are owed everywhere: a copy beside an uncommitted row would miss it."""
+    everywhere = text_array(declaration.targets)
+    append = f"INSERT INTO sync_debt (person_id, targets, revision, code) SELECT {{person}}, {everywhere}, nextval('{statements.SEQUENCE}'), lower(TG_OP)"
+    link = ""
+    if table.link:
+        persons = declaration.persons
+        found = f"(SELECT {persons.key} FROM {persons.name} WHERE {table.link} = NEW.{table.link})"
+        link = f"""
+  IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code)
+    SELECT linked, {everywhere}, nextval('{statements.SEQUENCE}'), 'link' FROM {found} AS found (linked);
+  END IF;"""
+    return Function(
+        f"keepwell_rows_{table.name}",
+        f"""
+BEGIN
+  IF TG_OP <> 'INSERT' AND OLD.{table.key} IS NOT NULL THEN
+    {append.format(person=f"OLD.{table.key}")};
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NOT NULL THEN
+    {append.format(person=f"NEW.{table.key}")};
+  END IF;{link}
+  RETURN NULL;
+END
+""",
+    )
+
+
+def copying(declaration: Declaration, table: Table) -> Function:
+    """The dispatcher: calls the routines by name, so that operators can drop them; then the rest is owed."""
+    calls = ""
+    for routine in dict.fromkeys(m.routine for m in declaration.mirrors):
+        facts = [c for f in statements.flows(declaration, source=table.name, routine=routine) for c in f.source_columns]
+        if facts:
+            changed = statements.changed(dict.fromkeys(facts))
+            calls += f"  IF {changed} THEN failed := failed || {routine}(); END IF;\n"
+    return Function(
+        f"keepwell_copy_{table.name}",
+        f"""
+DECLARE
+  failed text := '';
+  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+BEGIN
+  -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
+  IF NEW.{table.key} IS NULL OR rows >= {ROWS_COPIED}
+     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
+  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
+    set_config('keepwell.person', NEW.{table.key}::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+{calls}  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.{table.key} || ':' || failed, true);
+  RETURN NULL;
+EXCEPTION WHEN {ANY_ERROR} THEN
+  RETURN NULL;
+END
+""",
+        options=f"SECURITY DEFINER SET search_path = {SEARCH_PATH} SET lock_timeout = '{LOCK_TIMEOUT}'",
+    )
+
+
+def routine(declaration: Declaration, routine: str) -> Function:
+    """Copy one group of facts of `keepwell.person`; answer the targets left behind as 'target=code ' words."""
+    blocks = "".join(
+        f"  IF source = '{flow.source.name}' THEN\n{_copy_block(flow)}  END IF;\n"
+        for flow in statements.flows(declaration, routine=routine)
+    )
+    return Function(
+        routine,
+        f"""
+DECLARE
+  person bigint := current_setting('keepwell.person')::bigint;
+  source text := current_setting('keepwell.source');
+  locked bigint;
+  code text;
+  failed text := '';
+BEGIN
+{blocks}  RETURN failed;
+END
+""",
+        returns="text",
+        options="",
+    )
+
+
+def _copy_block(flow: statements.Flow) -> str:
+    target, key = flow.target.name, flow.target.key
+    write = statements.update(flow, f"{flow.source.name}.{flow.source.key} = person")
+    return f"""    BEGIN
+      LOCK TABLE ONLY {target} IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT {key} INTO locked FROM {target} WHERE {key} = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        {write};
+      ELSIF EXISTS (SELECT FROM {target} WHERE {key} = person) THEN
+        failed := failed || '{target}=55P03 ';
+      ELSE
+        failed := failed || '{target}=P0002 ';
+      END IF;
+    EXCEPTION WHEN {ANY_ERROR} THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || '{target}=' || code || ' ';
+    END;
+"""
+
+
+def debt(declaration: Declaration, table: Table) -> Function:
+    """Write down what this row's change leaves owed: what copying said, or everything where copying said nothing."""
+    uncopied = "".join(
+        f"    IF {statements.changed(flow.source_columns)} THEN owed := owed || '{flow.target.name}'::text; END IF;\n"
+        for flow in statements.flows(declaration, source=table.name)
+    )
+    everywhere = text_array(declaration.targets)
+    return Function(
+        f"keepwell_debt_{table.name}",
+        f"""
+DECLARE
+  word text := coalesce(current_setting('keepwell.copied', true), '');
+  mine text := TG_RELID || ':' || NEW.{table.key} || ':';
+  owed text[] := '{{}}';
+  lost jsonb := '{{}}';
+  reason text;
+BEGIN
+  IF NEW.{table.key} IS NULL THEN RETURN NULL; END IF;
+  BEGIN
+  IF starts_with(word, mine) THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    word := rtrim(substr(word, length(mine) + 1));
+    IF word <> '' THEN
+      owed := (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    END IF;
+  ELSE
+{uncopied}    reason := CASE WHEN owed <> '{{}}' THEN 'uncopied' END;
+  END IF;
+{_drift(declaration, table)}  EXCEPTION WHEN {ANY_ERROR} THEN
+    GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
+    owed := {everywhere};
+  END;
+  IF lost <> '{{}}' THEN
+    INSERT INTO sync_lost_value (person_id, target, values, written_by)
+    VALUES (NEW.{table.key}, '{table.name}', lost, session_user);
+  END IF;
+  IF owed <> '{{}}' THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.{table.key}, owed, NEW.revision, reason);
+  END IF;
+  RETURN NULL;
+END
+""",
+    )
+
+
+def _drift(declaration: Declaration, table: Table) -> str:
+    """A person's write into a copy that now differs from its source: owed, and the value is kept for adoption."""
+    blocks = ""
+    for flow in statements.flows(declaration, target=table.name):
+        pairs = tuple(pair for pair in flow.pairs if isinstance(pair.mirror, Mirror))
+        if not pairs:
+            continue
+        owned = statements.Flow(flow.source, flow.target, pairs)
+        written = [pair.copy.column for pair in pairs]
+        kept = " || ".join(
+            f"CASE WHEN OLD.{c} IS DISTINCT FROM NEW.{c} THEN jsonb_build_object('{c}', NEW.{c}) ELSE '{{}}' END"
+            for c in written
+        )
+        blocks += f"""  IF {statements.changed(written)} THEN
+    LOCK TABLE ONLY {flow.source.name} IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS ({statements.different_people(owned, f"{statements.COPY}.{table.key} = NEW.{table.key}")}) THEN
+      lost := lost || {kept};
+      owed := owed || '{table.name}'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+"""
+    return blocks

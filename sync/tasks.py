@@ -1,0 +1,47 @@
+"""What workers and beat run. A task carries ids at most: what is to be done stands in PostgreSQL."""
+
+from celery import shared_task
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from interventions import operations as interventions
+from sync import delivery, doorbell, drift, ledger, repair
+
+
+@shared_task(ignore_result=True)
+def drain() -> None:
+    """Bring in line what is owed now."""
+    if delivery.drain().claimed:
+        doorbell.bell.ring()
+
+
+@shared_task(ignore_result=True)
+def sweep() -> None:
+    """The floor under lost rings: lapse what hangs, unblock what has a reason, bring in line what is due."""
+    interventions.lapse_retries(at=timezone.now())
+    ledger.unblock(schema=ledger.schema_of(delivery.tables()))
+    delivery.drain()
+
+
+@shared_task(ignore_result=True)
+def audit() -> None:
+    """Compare every copy, owe what differs, and give blocked rows their daily chance."""
+    repair.audit(owe=True)
+    ledger.unblock(schema="", everything=True)
+    doorbell.bell.ring()
+
+
+@shared_task(ignore_result=True)
+def prune() -> None:
+    """Keep records no longer than the settings say."""
+    drift.prune(at=timezone.now())
+
+
+def _ring() -> None:
+    try:
+        drain.apply_async(queue="high", expires=60, ignore_result=True)
+    except OperationalError as error:
+        raise OSError("The broker did not take the message.") from error
+
+
+doorbell.bell.connect(_ring)
