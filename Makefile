@@ -1,0 +1,64 @@
+# Needs make and Python >= 3.11 only; everything else comes from the lock into .venv.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$name" && break; done)
+VENV = .venv
+BIN = $(VENV)/bin
+RUNTIME = $(VENV)/.runtime-installed
+DEVELOPMENT = $(VENV)/.development-installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help run test verify lock screenshots bench-write mutants clean
+
+help:
+	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
+	@echo 'make test         prove everything: style, types, structure, migrations, tests'
+	@echo 'make verify       the same'
+	@echo 'make lock         write requirements*.lock anew from pyproject.toml'
+	@echo 'make screenshots  take pictures of the screens'
+	@echo 'make bench-write  measure what a write costs'
+	@echo 'make mutants      break the code on purpose and see whether a test notices'
+	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
+
+# One simple command, so that make starts it without a shell between: who kills make stops Keepwell.
+run: $(RUNTIME)
+	@$(BIN)/python manage.py dev --stop-with-parent
+
+test: verify
+
+verify: $(DEVELOPMENT)
+	@$(BIN)/python manage.py verify
+
+$(RUNTIME): requirements.lock
+	@test -n "$(PYTHON)" || { echo 'Python >= 3.11 with venv is needed; name yours as in PYTHON=/path/to/python3'; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo 'Installing what requirements.lock names into $(VENV) ...'
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	@echo 'Installing what requirements-dev.lock names into $(VENV) ...'
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+COMPILE = var/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+
+lock:
+	@$(PYTHON) -m venv --clear var/lock
+	@var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	@rm -rf var/lock
+
+screenshots: $(DEVELOPMENT)
+	@$(BIN)/python manage.py screenshots
+
+bench-write: $(DEVELOPMENT)
+	@$(BIN)/python manage.py bench_write
+
+mutants: $(DEVELOPMENT)
+	@$(BIN)/python -m mutmut run
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
