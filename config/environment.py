@@ -67,9 +67,7 @@ class Environment:
                 f"Unknown setting {', '.join(unknown)}: `python manage.py settings_table` lists the known ones."
             )
 
-    def _declare(
-        self, name: str, default: T, meaning: str, read: Callable[[], T], is_secret: bool = False
-    ) -> T:
+    def _declare(self, name: str, default: T, meaning: str, read: Callable[[], T], is_secret: bool = False) -> T:
         try:
             value = read()
         except (ValueError, ImproperlyConfigured) as error:

@@ -46,6 +46,7 @@ class Launcher:
         self.parent = os.getppid() if stop_with_parent else None
         self.locks: list[int] = []
         self.child: subprocess.Popen[bytes] | None = None
+        self.runs = "Supervisor"
         self.follower = LogFollower(output)
 
     def run(self, run: Callable[[], None]) -> None:
@@ -137,6 +138,7 @@ class Launcher:
         return mark
 
     def _start(self, command: Sequence[str], program: Program | None = None) -> None:
+        self.runs = program.name if program else self.runs
         output = None if program else subprocess.DEVNULL
         environment = {"PYTHONPATH": str(settings.BASE_DIR)} | dict(program.environment if program else {})
         self.child = start_guarded(command, locks=self.locks, environment=environment, output=output)
@@ -173,7 +175,7 @@ class Launcher:
         while self._turn():
             pass
         if self.child and self.child.returncode:
-            raise LaunchError(f"It ended by itself, with status {self.child.returncode}.")
+            raise LaunchError(f"{self.runs} ended by itself, with status {self.child.returncode}.")
 
     def _stop(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

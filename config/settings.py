@@ -33,7 +33,9 @@ WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", 2, "Processes of one worke
 
 # What the engine may be told; docs/operating.md explains when to change one.
 SYNC_INLINE_BUDGET_MS = ENV.number(
-    "SYNC_INLINE_BUDGET_MS", 40, "Time after a commit in which the request itself brings copies in line; 0: workers do it."
+    "SYNC_INLINE_BUDGET_MS",
+    40,
+    "Time after a commit in which the request itself brings copies in line; 0: workers do it.",
 )
 SYNC_RECEIVERS = ENV.flag("SYNC_RECEIVERS", True, "Fan out from post_save receivers right after the commit.")
 SYNC_SWEEP_SECONDS = ENV.number("SYNC_SWEEP_SECONDS", 3, "How often beat looks for owed rows.", least=1, most=3600)
@@ -42,7 +44,9 @@ SYNC_BATCH_TIMEOUT_MS = ENV.number(
     "SYNC_BATCH_TIMEOUT_MS", 10_000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
 )
 SYNC_LEASE_SECONDS = ENV.number("SYNC_LEASE_SECONDS", 600, "How long a retry asked for by staff may take.", least=10)
-SYNC_BACKOFF_BASE_SECONDS = ENV.number("SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the full-jitter backoff.", least=1)
+SYNC_BACKOFF_BASE_SECONDS = ENV.number(
+    "SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the full-jitter backoff.", least=1
+)
 SYNC_BACKOFF_CAP_SECONDS = ENV.number("SYNC_BACKOFF_CAP_SECONDS", 3600, "Largest bound of the backoff.", least=1)
 SYNC_BACKOFF_URGENT_CAP_SECONDS = ENV.number(
     "SYNC_BACKOFF_URGENT_CAP_SECONDS", 900, "Largest bound for urgent facts (verification).", least=1
@@ -71,7 +75,9 @@ REDIS_URL = REDIS_URL or embedded.redis_url(VAR_DIR)
 
 # A prefork worker must not inherit a pool's sockets: the child would share its parent's backends.
 IS_WORKER = Path(sys.argv[0]).name == "celery" or "celery" in sys.argv[:2]
-DATABASES: dict[str, dict[str, Any]] = {"default": ENV.source.db_url_config(DATABASE_URL, engine="django.db.backends.postgresql")}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": ENV.source.db_url_config(DATABASE_URL, engine="django.db.backends.postgresql")
+}
 DATABASES["default"] |= {
     "CONN_MAX_AGE": 600 if IS_WORKER else 0,
     "CONN_HEALTH_CHECKS": True,

@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     """
     if not failures:
         return
-    words = {
+    words: dict[str, Any] = {
         "failures": json.dumps(
             [
                 {"entity_id": str(f.person_id), "target": f.target, "error": f.error, "code": f.code,
@@ -121,35 +121,44 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     History.objects.bulk_create(lines)
 
 
-def settle_items(*, entities: Collection[Entity], resolution: Resolution, at: dt.datetime) -> int:
+_SETTLE = """
+WITH live AS (
+    SELECT item.id, item.state, e.attempt
+    FROM manual_intervention_log AS item
+    JOIN unnest(%(people)s::text[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
+        ON item.entity_id = e.person AND item.target = e.target
+    WHERE NOT item.resolved AND item.operation = 'sync'
+    ORDER BY item.id FOR UPDATE OF item)
+UPDATE manual_intervention_log AS item
+SET resolved = true, state = 'resolved', resolution = %(resolution)s, resolved_at = %(at)s, resolved_by = 'system',
+    resolution_notes = NULL, compared = NULL, retry_until = NULL, retry_by = NULL, attempt_id = live.attempt
+FROM live WHERE item.id = live.id
+RETURNING item.id, live.state
+"""
+
+
+def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolution, at: dt.datetime) -> int:
     """
     Resolve the live items of targets that are in line again, in the transaction that brought them there.
 
-    Gives the number of items resolved.
+    The value is the attempt that mended the target, where one is on record. Gives the number of items resolved.
     """
     if not entities:
         return 0
-    people, targets = zip(*sorted(entities), strict=True)
+    ordered = sorted(entities)
+    words: dict[str, Any] = {
+        "people": [str(person_id) for person_id, _ in ordered],
+        "targets": [target for _, target in ordered],
+        "attempts": [entities[entity] for entity in ordered],
+        "resolution": resolution,
+        "at": at,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT item.id FROM manual_intervention_log AS item JOIN unnest(%s::text[], %s::text[]) AS e (person, target)"
-            " ON item.entity_id = e.person AND item.target = e.target"
-            " WHERE NOT item.resolved AND item.operation = 'sync'",
-            [[str(p) for p in people], list(targets)],
-        )
-        ids = [row[0] for row in cursor.fetchall()]
-    items = list(Intervention.objects.select_for_update().filter(id__in=ids, resolved=False).order_by("id"))
-    for item in items:
-        _resolve(item, resolution=resolution, by=SYSTEM, note=None, compared=None, at=at)
-    return len(items)
-
-
-def name_attempts(*, attempts: dict[Entity, int]) -> None:
-    """Note on just-resolved items which attempt mended them."""
-    for (person_id, target), attempt_id in attempts.items():
-        Intervention.objects.filter(
-            entity_id=str(person_id), target=target, resolved=True, resolution=Resolution.AUTO, attempt_id=None
-        ).update(attempt_id=attempt_id)
+        cursor.execute(_SETTLE, words)
+        settled = cursor.fetchall()
+    action = f"resolved:{resolution}"
+    History.objects.bulk_create(_line(i, action, SYSTEM, before, State.RESOLVED) for i, before in settled)
+    return len(settled)
 
 
 def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) -> Report:
@@ -181,9 +190,7 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
     return report
 
 
-def mark_resolved(
-    *, items: "QuerySet[Intervention]", by: str, note: str, may_accept: bool, at: dt.datetime
-) -> Report:
+def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_accept: bool, at: dt.datetime) -> Report:
     """
     Resolve the items whose both sides are equal now; accept a difference only with a note from who may.
 
@@ -223,9 +230,7 @@ def mark_resolved(
 def lapse_retries(*, at: dt.datetime) -> int:
     """Give items back to people whose retry brought no verdict in time."""
     with transaction.atomic():
-        late = Intervention.objects.select_for_update(skip_locked=True).filter(
-            state=State.RETRYING, retry_until__lt=at
-        )
+        late = Intervention.objects.select_for_update(skip_locked=True).filter(state=State.RETRYING, retry_until__lt=at)
         items = list(late)
         for item in items:
             _change(item, State.OPEN, "retry_lost", SYSTEM)
@@ -254,9 +259,7 @@ def log_manual_intervention_needed(
         return True
     except DatabaseError as failure:
         code = getattr(failure.__cause__, "sqlstate", None) or type(failure).__name__
-        logger.error(
-            "interventions.log.failed", extra={"operation": operation, "entity_id": entity_id, "code": code}
-        )
+        logger.error("interventions.log.failed", extra={"operation": operation, "entity_id": entity_id, "code": code})
         return False
 
 

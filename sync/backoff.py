@@ -67,7 +67,13 @@ class Verdict:
 
 
 def decide(
-    *, code: str, attempts: int, owed_seconds: float, urgency: Urgency, limits: Limits, uniform: Callable[[float, float], float]
+    *,
+    code: str,
+    attempts: int,
+    owed_seconds: float,
+    urgency: Urgency,
+    limits: Limits,
+    uniform: Callable[[float, float], float],
 ) -> Verdict:
     """
     Decide what follows the `attempts`-th failure in a row of something owed for `owed_seconds`.

@@ -92,14 +92,15 @@ def _deliver(claim: Claim) -> Report:
     duration_ms = round((time.monotonic() - started) * 1000)
     gone = [e for e in claim.entities if e[0] in result.gone]
     failed = {e: p for e, p in result.problems.items() if p is not None and e[0] not in result.gone}
-    settled = {e: since is not None for e, since in claim.entities.items() if e not in failed and e[0] not in result.gone}
+    settled = {
+        e: since is not None for e, since in claim.entities.items() if e not in failed and e[0] not in result.gone
+    }
     _record(claim, failed, at, duration_ms)
     mended = ledger.settle(entities=settled, duration_ms=duration_ms)
-    interventions.settle_items(entities=list(settled), resolution=Resolution.AUTO, at=at)
-    interventions.name_attempts(attempts=mended)
+    interventions.settle_items(entities={e: mended.get(e) for e in settled}, resolution=Resolution.AUTO, at=at)
     if gone:
         ledger.forget_people(result.gone)
-        interventions.settle_items(entities=gone, resolution=Resolution.SUPERSEDED, at=at)
+        interventions.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
     ledger.forget_debt(claim)
     return Report(len(claim.entities), len(settled) + len(gone), len(failed))
 

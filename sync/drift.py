@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
@@ -43,10 +44,7 @@ def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
         for person_id in _expected(declared, table.name, people)
         if person_id not in present.get(table.name, set())
     }
-    return {
-        entity: _comparison(declared, entity, sights, unread, present, (entity in missing))
-        for entity in entities
-    }
+    return {entity: _comparison(declared, entity, sights, unread, present, (entity in missing)) for entity in entities}
 
 
 def different(target: str) -> Iterator[list[int]]:
@@ -190,9 +188,7 @@ def _fact_row(
     return FactRow(mirror.fact, tuple(cells))
 
 
-def _source_text(
-    person_id: int, place: Place, pairs: list[Pair], sights: dict[tuple[int, Pair], _Sight]
-) -> str | None:
+def _source_text(person_id: int, place: Place, pairs: list[Pair], sights: dict[tuple[int, Pair], _Sight]) -> str | None:
     """The source's own words: of a copy that repeats it unchanged where there is one, else read for itself."""
     for pair in pairs:
         if pair.source == place and pair.conversion.template == "{value}" and (person_id, pair) in sights:
@@ -202,7 +198,7 @@ def _source_text(
         rows = _bounded(f"SELECT ({place.column})::text FROM {place.table} WHERE {table.key} = ANY(%s)", [person_id])
     except DatabaseError:
         return None
-    return rows[0][0] if rows else None
+    return str(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
 def _place_in(mirror: Mirror | SharedMirror, table: str) -> Place | None:
@@ -221,14 +217,14 @@ def _outlook(target: str, differing: list[Pair], is_missing: bool, is_unread: bo
     return f"A retry writes {facts} into {target}, as the source is at that moment and not as it was at the failure."
 
 
-def _bounded(query: str, people: list[int]) -> list[tuple[object, ...]] | list[tuple[int, str, str, bool]]:
+def _bounded(query: str, people: list[int]) -> list[Any]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = {READ_TIMEOUT_MS}")
         cursor.execute(query, [people])
         return list(cursor.fetchall())
 
 
-def _column(query: str, words: list[object]) -> list[int]:
+def _column(query: str, words: list[Any]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(query, words)
         return [row[0] for row in cursor.fetchall()]

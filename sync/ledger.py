@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import connection
 
@@ -131,7 +132,7 @@ def claim_due(*, limit: int) -> Claim:
     """Lock up to `limit` ledger rows whose next attempt has come, longest due first, without waiting."""
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_DUE, {"limit": limit})
-        return Claim(entities={(person_id, target): None for person_id, target in cursor.fetchall()})
+        return Claim(entities=dict.fromkeys(cursor.fetchall()))
 
 
 def rows(entities: Iterable[Entity]) -> dict[Entity, Row]:
@@ -177,7 +178,7 @@ def settle(*, entities: dict[Entity, bool], duration_ms: int) -> dict[Entity, in
     if not entities:
         return {}
     ordered = sorted(entities)
-    columns = {
+    columns: dict[str, Any] = {
         "people": [person_id for person_id, _ in ordered],
         "targets": [target for _, target in ordered],
         "folded": [int(entities[entity]) for entity in ordered],
@@ -216,7 +217,7 @@ def unblock(*, schema: str, everything: bool = False) -> int:
     """Make blocked rows due that were blocked under another schema (or all of them); gives their number."""
     with connection.cursor() as cursor:
         cursor.execute(_UNBLOCK, {"schema": schema, "everything": everything})
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def has_debt(person_id: int) -> bool:

@@ -71,7 +71,9 @@ class Ledger(models.Model):
                 name="sync_ledger_due",
                 condition=models.Q(owed_since__isnull=False, next_attempt_at__isnull=False),
             ),
-            models.Index(fields=["target", "owed_since"], name="sync_ledger_owed", condition=models.Q(owed_since__isnull=False)),
+            models.Index(
+                fields=["target", "owed_since"], name="sync_ledger_owed", condition=models.Q(owed_since__isnull=False)
+            ),
         ]
 
 

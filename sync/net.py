@@ -7,6 +7,7 @@ from sync import routines, statements
 from sync.mirrors import Declaration, Table
 from sync.routines import Function
 
+
 @dataclass(frozen=True)
 class Trigger:
     """A trigger of the net. Copying ones may be switched off; without the others P1 and P4 do not hold."""
@@ -23,6 +24,7 @@ class Trigger:
 
     @property
     def create(self) -> str:
+        """The SQL that makes it, whatever was there before."""
         return (
             f"DROP TRIGGER IF EXISTS {self.name} ON {self.table};\n{self.definition};\n"
             f"COMMENT ON TRIGGER {self.name} ON {self.table} IS '{self.fingerprint}';"

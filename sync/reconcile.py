@@ -75,7 +75,7 @@ def bring(entities: Collection[Entity]) -> Result:
     _link(declared, people)
     held = {table.name: _lock(table, people) for table in declared.tables}
     persons = held[declared.persons.name]
-    result = Result({entity: None for entity in entities})
+    result = Result(dict.fromkeys(entities))
     if persons.problem is None:
         result.gone = {person_id for person_id in people if not persons.present[person_id]}
     for target in declared.targets:
@@ -85,9 +85,7 @@ def bring(entities: Collection[Entity]) -> Result:
     return result
 
 
-def _bring_target(
-    declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]
-) -> dict[int, Problem]:
+def _bring_target(declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]) -> dict[int, Problem]:
     problems = _missing(declared, table, people, held)
     for person_id in people:
         if trouble := held[table.name].trouble(person_id):

@@ -26,6 +26,7 @@ class Function:
 
     @property
     def create(self) -> str:
+        """The SQL that makes it, whatever was there before."""
         return (
             f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS {self.returns} LANGUAGE plpgsql {self.options}"
             f" AS $keepwell${self.body}$keepwell$;"
@@ -33,7 +34,7 @@ class Function:
 
 
 def facts(declaration: Declaration, table: Table) -> list[str]:
-    """The columns of a table that copies are made of."""
+    """List the columns of a table that copies are made of."""
     return list(dict.fromkeys(p.source.column for p in declaration.pairs() if p.source.table == table.name))
 
 
@@ -48,6 +49,7 @@ def text_array(names: tuple[str, ...]) -> str:
 
 
 def revision(declaration: Declaration, table: Table) -> Function:
+    """Number a person's write of a fact under the row's lock."""
     shared = statements.shared_column(table, declaration)
     taken = ""
     if shared:

@@ -107,9 +107,7 @@ def _digest(body: str) -> str:
 
 def _installed() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, bool]]]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT proname, md5(prosrc) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"
-        )
+        cursor.execute("SELECT proname, md5(prosrc) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace")
         bodies = dict(cursor.fetchall())
         cursor.execute(
             "SELECT tgrelid::regclass::text, tgname, coalesce(obj_description(pg_trigger.oid, 'pg_trigger'), ''),"

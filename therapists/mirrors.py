@@ -8,18 +8,14 @@ STATUS = Place(ENROLLMENTS, "status")
 
 
 def _to_profile(fact: str) -> Mirror:
-    return Mirror(
-        fact, Place(ENROLLMENTS, fact), (Copy(Place(PROFILES, fact)),), routine="sync_therapist_profile_data"
-    )
+    return Mirror(fact, Place(ENROLLMENTS, fact), (Copy(Place(PROFILES, fact)),), routine="sync_therapist_profile_data")
 
 
 DECLARATION = Declaration(
     tables=(
         Table(USERS, key="id", trigger="sync_avatar_from_users"),
         Table(ENROLLMENTS, key="user_id", trigger="sync_avatar_from_enrollments", link="email_norm"),
-        Table(
-            PROFILES, key="user_id", trigger="sync_avatar_from_profiles", expected=Expected(STATUS, "approved")
-        ),
+        Table(PROFILES, key="user_id", trigger="sync_avatar_from_profiles", expected=Expected(STATUS, "approved")),
     ),
     mirrors=(
         Mirror(

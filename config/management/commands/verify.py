@@ -1,0 +1,56 @@
+"""Everything that proves Keepwell, piece by piece: what `make test` runs."""
+
+import argparse
+import subprocess
+import sys
+import time
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+# Name to command line, cheapest first: a slip should be told within seconds.
+PIECES: dict[str, list[str]] = {
+    "style": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "imports": ["lint-imports", "--no-logo"],
+    "types": ["mypy", "."],
+    "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
+    "schema": ["manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null"],
+    "tests": ["-m", "pytest", "--cov", "--cov-report=term:skip-covered"],
+}
+
+
+class Command(BaseCommand):
+    """Run every piece, say which failed, and fail if one did."""
+
+    help = "Run every check; exit code 1 when one fails."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Offer one piece alone."""
+        parser.add_argument("--only", choices=list(PIECES), help="Run this piece alone.")
+
+    def handle(self, *args: object, **options: str | None) -> None:
+        """Run the pieces; raises CommandError naming those that failed."""
+        wanted = [options["only"]] if options["only"] else list(PIECES)
+        failed = [name for name in wanted if name and not self._passes(name)]
+        if failed:
+            raise CommandError(f"Not verified: {', '.join(failed)}.", returncode=1)
+        self.stdout.write(f"Verified: {', '.join(filter(None, wanted))}.")
+
+    def _passes(self, name: str) -> bool:
+        self.stdout.write(f"== {name}")
+        self.stdout.flush()
+        started = time.monotonic()
+        done = subprocess.run(_command(PIECES[name]), cwd=settings.BASE_DIR, check=False)
+        self.stdout.write(
+            f"== {name}: {'ok' if done.returncode == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s"
+        )
+        return done.returncode == 0
+
+
+def _command(words: list[str]) -> list[str]:
+    if words[0] in {"manage.py", "-m"}:
+        return [sys.executable, *words]
+    module = {"lint-imports": ["-c", "from importlinter.cli import lint_imports_command as run; run()"]}
+    return [sys.executable, *module.get(words[0], ["-m", words[0]]), *words[1:]]
