@@ -99,7 +99,7 @@ class Launcher:
             self._wait_for_services(PATIENCE_SECONDS)
         except LaunchError as error:
             self._say(
-                f"{error} Starting all the same; `python manage.py dev --only services` starts the embedded ones."
+                f"{error} {role} starts all the same. (The embedded servers: `python manage.py dev --only services`.)"
             )
         program = processes.application(role, number)
         self._start(program.guarded(settings.VAR_DIR), program)

@@ -62,7 +62,7 @@ def prepared(var_dir: Path) -> Program:
     home = _home(place, who)
     data = home / "data"
     found = _for_data(installations(), data)
-    if who.uid is not None and found.is_wheel:
+    if found.is_wheel and not who.can_reach(found.bin / "postgres"):
         found = _public(found, home=_public_home(place))
     if data.exists():
         _end_leftover(data)
