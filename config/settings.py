@@ -41,7 +41,7 @@ SYNC_RECEIVERS = ENV.flag("SYNC_RECEIVERS", True, "Fan out from post_save receiv
 SYNC_SWEEP_SECONDS = ENV.number("SYNC_SWEEP_SECONDS", 3, "How often beat looks for owed rows.", least=1, most=3600)
 SYNC_BATCH_SIZE = ENV.number("SYNC_BATCH_SIZE", 500, "Debt rows taken up in one transaction.", least=1, most=10_000)
 SYNC_BATCH_TIMEOUT_MS = ENV.number(
-    "SYNC_BATCH_TIMEOUT_MS", 10_000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
+    "SYNC_BATCH_TIMEOUT_MS", 1000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
 )
 SYNC_LEASE_SECONDS = ENV.number("SYNC_LEASE_SECONDS", 600, "How long a retry asked for by staff may take.", least=10)
 SYNC_BACKOFF_BASE_SECONDS = ENV.number(

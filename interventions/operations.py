@@ -202,6 +202,7 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
         entities = [(i.person_id, i.target) for i in locked if i.person_id is not None and i.target and not i.resolved]
         compared = handler().compare(entities) if entities else {}
         accepted: list[Entity] = []
+        verified: list[Entity] = []
         for item in locked:
             if item.resolved:
                 report.already += 1
@@ -211,6 +212,7 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
             if comparison is not None and comparison.is_equal:
                 resolution = Resolution.VERIFIED
                 report.done += 1
+                verified += [entity] if entity else []
             elif may_accept and note.strip():
                 resolution = Resolution.ACCEPTED
                 report.accepted += 1
@@ -224,6 +226,11 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
             _resolve(item, resolution=resolution, by=by, note=note.strip() or None, compared=digest, at=at)
         if accepted:
             handler().accept(accepted)
+        if verified:
+            # The ledger settles what somebody mended by hand when a worker has read it back too.
+            handler().retry(verified)
+    if verified:
+        handler().wake()
     return report
 
 

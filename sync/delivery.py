@@ -16,7 +16,7 @@ from sync import ledger, reconcile
 from sync.backoff import Limits, Urgency, classify, decide
 from sync.ledger import Claim, Entity, Outcome, Row
 from sync.mirrors import declaration
-from sync.reconcile import Problem
+from sync.reconcile import BatchTooSlow, Problem
 
 # A task takes up so many batches and leaves the rest to the next: nothing holds a worker for long.
 BATCHES_A_TASK = 200
@@ -45,11 +45,19 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
     """
     total = Report()
     for claim in (_debt, ledger.claim_due):
+        size = settings.SYNC_BATCH_SIZE
         for _ in range(batches):
-            batch = _batch(claim)
+            try:
+                batch = _batch(claim, size)
+            except BatchTooSlow:
+                # Rolled back: users' writes waited for its locks no longer than the limit. A row that hangs ends up
+                # alone, fails alone, and backs off.
+                size = max(1, size // 4)
+                continue
             total.add(batch)
             if not batch.claimed:
                 break
+            size = min(settings.SYNC_BATCH_SIZE, size * 2)
     return total
 
 
@@ -62,7 +70,7 @@ def fan_out(person_id: int, *, budget_ms: int) -> None:
     if not ledger.has_debt(person_id):
         return
     with transaction.atomic():
-        reconcile.set_bounds(budget_ms)
+        reconcile.set_bounds(budget_ms, lock_timeout_ms=max(1, budget_ms // 4))
         _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]))
 
 
@@ -78,10 +86,10 @@ def _debt(*, limit: int) -> Claim:
     return ledger.claim_debt(limit=limit)
 
 
-def _batch(claim: Callable[..., Claim]) -> Report:
+def _batch(claim: Callable[..., Claim], size: int) -> Report:
     with transaction.atomic():
         reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
-        return _deliver(claim(limit=settings.SYNC_BATCH_SIZE))
+        return _deliver(claim(limit=size))
 
 
 def _deliver(claim: Claim) -> Report:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from sync import statements
@@ -17,7 +16,10 @@ LOCKED = "55P03"
 TIMED_OUT = "57014"
 # Locks are never waited for; what an UPDATE waits for besides (a unique index, somebody's trigger) is bounded by this.
 LOCK_TIMEOUT_MS = 100
-ALONE_TIMEOUT_MS = 1000
+
+
+class BatchTooSlow(Exception):
+    """A batch ran into its time limit: give its locks back, and take up fewer people at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ class _Held:
         return None
 
 
-def set_bounds(statement_timeout_ms: int) -> None:
+def set_bounds(statement_timeout_ms: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> None:
     """Bound what this transaction may wait for; constraints of others speak up at the statement, not at the commit."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
+            f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
             " SET CONSTRAINTS ALL IMMEDIATE"
         )
 
@@ -69,6 +71,8 @@ def bring(entities: Collection[Entity]) -> Result:
     Bring the entities in line within the caller's transaction, whose locks protect what is read and written.
 
     Never waits for a lock, and never raises for one target's trouble: each failure is a problem of its entity alone.
+    Raises BatchTooSlow when a statement for several people ran into the time limit: which of them was slow cannot be
+    told while their locks are held.
     """
     declared = declaration()
     people = sorted({person_id for person_id, _ in entities})
@@ -136,18 +140,9 @@ def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
             failed = {p: Problem(code, named or flow.target.name) for p, code, named in cursor.fetchall()}
     except DatabaseError as error:
         failed = {p: Problem(sqlstate(error), flow.target.name) for p in people}
-    slow = [p for p, problem in failed.items() if problem.code == TIMED_OUT]
-    if len(slow) < 2:
-        return failed
-    # A statement's timer rings once: what is tried again after it needs statements, and so a timer, of its own.
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {ALONE_TIMEOUT_MS}")
-    middle = len(slow) // 2
-    rest = {p: problem for p, problem in failed.items() if problem.code != TIMED_OUT}
-    rest |= _attempt(flow, slow[:middle]) | _attempt(flow, slow[middle:])
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {settings.SYNC_BATCH_TIMEOUT_MS}")
-    return rest
+    if len(people) > 1 and any(problem.code == TIMED_OUT for problem in failed.values()):
+        raise BatchTooSlow
+    return failed
 
 
 def _read_back(flow: Flow, people: list[int]) -> dict[int, Problem]:
