@@ -18,6 +18,7 @@ class RequestId:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request under its id."""
         given = request.headers.get("X-Request-ID", "")
         token = request_id.set(given if _ACCEPTED.fullmatch(given) else uuid.uuid4().hex)
         try:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register as register_check
+from django.core.checks import CheckMessage, Error
+from django.core.checks import register as register_check
 
 from sync.mirrors import Mirror, declaration
 

@@ -118,6 +118,15 @@ LEFT JOIN LATERAL (
 ) d ON true;"""
 
 
+def _changes_hands(declaration: Declaration, table: Table) -> str:
+    """Give the condition that a row may belong to somebody else than before."""
+    moved = f"OLD.{table.key} IS DISTINCT FROM NEW.{table.key}"
+    if table.link is not None:
+        return f"{moved} OR (NEW.{table.key} IS NULL AND {statements.changed([table.link])})"
+    links = dict.fromkeys(t.link for t in declaration.tables if t.link is not None)
+    return f"{moved} OR {statements.changed(links)}" if table == declaration.persons and links else moved
+
+
 def _names(declaration: Declaration) -> list[str]:
     return list(dict.fromkeys(mirror.routine for mirror in declaration.mirrors))
 
@@ -132,7 +141,7 @@ def _triggers(declaration: Declaration, table: Table) -> list[Trigger]:
         _trigger("zz_sync_rows", name, f"AFTER INSERT OR DELETE ON {name}", "", f"keepwell_rows_{name}"),
         _trigger(
             "zz_sync_moved", name, f"AFTER UPDATE ON {name}",
-            f"WHEN (OLD.{table.key} IS DISTINCT FROM NEW.{table.key})", f"keepwell_rows_{name}",
+            f"WHEN ({_changes_hands(declaration, table)})", f"keepwell_rows_{name}",
         ),
         _trigger(
             "zz_sync_debt", name, f"AFTER UPDATE ON {name} DEFERRABLE INITIALLY DEFERRED",

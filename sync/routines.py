@@ -45,6 +45,7 @@ def owned_copies(declaration: Declaration, table: Table) -> list[str]:
 
 
 def text_array(names: tuple[str, ...]) -> str:
+    """Give the SQL literal of a text[]."""
     return "ARRAY[" + ", ".join(f"'{name}'" for name in names) + "]::text[]"
 
 

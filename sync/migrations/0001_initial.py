@@ -6,97 +6,137 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Gap',
+            name="Gap",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('closed_at', models.DateTimeField(null=True)),
-                ('audited_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("opened_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("closed_at", models.DateTimeField(null=True)),
+                ("audited_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'sync_gap',
+                "db_table": "sync_gap",
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('person_id', models.BigIntegerField()),
-                ('target', models.TextField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('outcome', models.TextField()),
-                ('error_object', models.TextField(null=True)),
-                ('attempt', models.IntegerField()),
-                ('duration_ms', models.IntegerField()),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("person_id", models.BigIntegerField()),
+                ("target", models.TextField()),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("outcome", models.TextField()),
+                ("error_object", models.TextField(null=True)),
+                ("attempt", models.IntegerField()),
+                ("duration_ms", models.IntegerField()),
             ],
             options={
-                'db_table': 'sync_attempt',
-                'indexes': [models.Index(fields=['person_id', 'target', '-id'], name='sync_attempt_of'), models.Index(fields=['at'], name='sync_attempt_at')],
+                "db_table": "sync_attempt",
+                "indexes": [
+                    models.Index(fields=["person_id", "target", "-id"], name="sync_attempt_of"),
+                    models.Index(fields=["at"], name="sync_attempt_at"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Debt',
+            name="Debt",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('person_id', models.BigIntegerField()),
-                ('targets', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
-                ('revision', models.BigIntegerField()),
-                ('code', models.TextField(null=True)),
-                ('at', models.DateTimeField(db_default=models.Func(function='clock_timestamp', output_field=models.DateTimeField()))),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("person_id", models.BigIntegerField()),
+                ("targets", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
+                ("revision", models.BigIntegerField()),
+                ("code", models.TextField(null=True)),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_default=models.Func(function="clock_timestamp", output_field=models.DateTimeField())
+                    ),
+                ),
             ],
             options={
-                'db_table': 'sync_debt',
-                'indexes': [models.Index(fields=['person_id'], name='sync_debt_person')],
+                "db_table": "sync_debt",
+                "indexes": [models.Index(fields=["person_id"], name="sync_debt_person")],
             },
         ),
         migrations.CreateModel(
-            name='Ledger',
+            name="Ledger",
             fields=[
-                ('pk', models.CompositePrimaryKey('person_id', 'target', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('person_id', models.BigIntegerField()),
-                ('target', models.TextField()),
-                ('desired_revision', models.BigIntegerField(default=0)),
-                ('applied_revision', models.BigIntegerField(default=0)),
-                ('verified_revision', models.BigIntegerField(default=0)),
-                ('owed_since', models.DateTimeField(null=True)),
-                ('attempts', models.IntegerField(default=0)),
-                ('crashes', models.IntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(null=True)),
-                ('lease_owner', models.TextField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('is_paused', models.BooleanField(default=False)),
-                ('excluded_reason', models.TextField(null=True)),
-                ('last_error_code', models.TextField(null=True)),
-                ('last_error_object', models.TextField(null=True)),
-                ('blocked_schema', models.TextField(null=True)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "person_id", "target", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("person_id", models.BigIntegerField()),
+                ("target", models.TextField()),
+                ("desired_revision", models.BigIntegerField(default=0)),
+                ("applied_revision", models.BigIntegerField(default=0)),
+                ("verified_revision", models.BigIntegerField(default=0)),
+                ("owed_since", models.DateTimeField(null=True)),
+                ("attempts", models.IntegerField(default=0)),
+                ("crashes", models.IntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("lease_owner", models.TextField(null=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("is_paused", models.BooleanField(default=False)),
+                ("excluded_reason", models.TextField(null=True)),
+                ("last_error_code", models.TextField(null=True)),
+                ("last_error_object", models.TextField(null=True)),
+                ("blocked_schema", models.TextField(null=True)),
             ],
             options={
-                'db_table': 'sync_ledger',
-                'indexes': [models.Index(condition=models.Q(('next_attempt_at__isnull', False), ('owed_since__isnull', False)), fields=['next_attempt_at'], name='sync_ledger_due'), models.Index(condition=models.Q(('owed_since__isnull', False)), fields=['target', 'owed_since'], name='sync_ledger_owed')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('applied_revision__lt', models.F('desired_revision')), ('owed_since__isnull', False)), models.Q(('applied_revision', models.F('desired_revision')), ('owed_since__isnull', True)), _connector='OR'), name='sync_ledger_settled_or_owed'), models.CheckConstraint(condition=models.Q(('verified_revision__lte', models.F('applied_revision'))), name='sync_ledger_verified_was_applied')],
+                "db_table": "sync_ledger",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_attempt_at__isnull", False), ("owed_since__isnull", False)),
+                        fields=["next_attempt_at"],
+                        name="sync_ledger_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("owed_since__isnull", False)),
+                        fields=["target", "owed_since"],
+                        name="sync_ledger_owed",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("applied_revision__lt", models.F("desired_revision")), ("owed_since__isnull", False)
+                            ),
+                            models.Q(("applied_revision", models.F("desired_revision")), ("owed_since__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="sync_ledger_settled_or_owed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("verified_revision__lte", models.F("applied_revision"))),
+                        name="sync_ledger_verified_was_applied",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='LostValue',
+            name="LostValue",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('person_id', models.BigIntegerField()),
-                ('target', models.TextField()),
-                ('values', models.JSONField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('written_by', models.TextField(help_text='The database role of the writer.')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("person_id", models.BigIntegerField()),
+                ("target", models.TextField()),
+                ("values", models.JSONField()),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("written_by", models.TextField(help_text="The database role of the writer.")),
             ],
             options={
-                'db_table': 'sync_lost_value',
-                'indexes': [models.Index(fields=['person_id', 'target'], name='sync_lost_value_of'), models.Index(fields=['at'], name='sync_lost_value_at')],
+                "db_table": "sync_lost_value",
+                "indexes": [
+                    models.Index(fields=["person_id", "target"], name="sync_lost_value_of"),
+                    models.Index(fields=["at"], name="sync_lost_value_at"),
+                ],
             },
         ),
     ]
