@@ -1,0 +1,153 @@
+"""One PostgreSQL and one Valkey for the whole run, the cast, and what every test leaves as it found it."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from typing import cast as typed
+
+import django
+import psycopg
+import pytest
+from django.db import connection, connections
+from django.test import TransactionTestCase
+from redis.connection import AbstractConnection
+
+from config import embedded
+
+# Settings are read once, at the first import; so this stands here and not in an ini option, which pytest-django reads
+# before any conftest. Servers of one's own are used where the environment names them.
+VAR_DIR = Path(tempfile.mkdtemp(prefix="keepwell-tests-"))
+VAR_DIR.chmod(0o755)
+os.environ["VAR_DIR"] = str(VAR_DIR)
+OWN_SERVERS = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
+os.environ["DATABASE_URL"] = os.environ.get("DATABASE_URL") or embedded.database_url(VAR_DIR)
+os.environ["REDIS_URL"] = os.environ.get("REDIS_URL") or embedded.redis_url(VAR_DIR)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from sync import triggers  # noqa: E402
+from tests import fakes  # noqa: E402
+from tests.factories import Cast, assemble_cast  # noqa: E402
+
+# What migrations and post_migrate wrote once stays between tests.
+KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(VAR_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[None]:
+    """A PostgreSQL and a Valkey that run."""
+    if not OWN_SERVERS:
+        yield
+        return
+    with embedded.servers(VAR_DIR):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(servers: None) -> None:
+    # A pool holds connections that DROP DATABASE waits for.
+    connections.settings["default"]["OPTIONS"].pop("pool", None)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    # The net as it is declared now: a change of the declaration is tested before its SQL is frozen.
+    with django_db_blocker.unblock():
+        triggers.install()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptied_between_tests() -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: empty_tables())
+    yield
+    patch.undo()
+
+
+def empty_tables() -> None:
+    """Delete what a test wrote, with every trigger asleep: history refuses to be emptied, and nothing shall be owed."""
+    tables = sorted(set(connection.introspection.django_table_names(only_existing=True)) - KEPT_TABLES)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")
+        cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
+        cursor.execute("RESET session_replication_role; RESET lock_timeout")
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def no_network_in_transaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which the network was used while a transaction of the product was open."""
+    caught: list[str] = []
+    connect = socket.socket.connect
+    send: Callable[..., None] = AbstractConnection.send_packed_command
+
+    def watched_connect(self: socket.socket, address: Any) -> None:
+        _note(caught, f"connected to {address}")
+        connect(self, address)
+
+    def watched_send(self: Any, *words: Any, **more: Any) -> None:
+        _note(caught, "sent a command to Redis")
+        send(self, *words, **more)
+
+    monkeypatch.setattr(socket.socket, "connect", watched_connect)
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", watched_send)
+    yield
+    assert not caught, f"Network inside a transaction: {caught}"
+
+
+def _note(caught: list[str], what: str) -> None:
+    # The transaction around a whole test is the test's own.
+    blocks: list[Any] = getattr(connections["default"], "atomic_blocks", [])
+    if any(not block._from_testcase for block in blocks):
+        caught.append(what)
+
+
+@pytest.fixture
+def second_connection(transactional_db: None) -> Iterator[Callable[..., fakes.Connection]]:
+    """Open more connections to the test's database, each in autocommit; all are closed at the end."""
+    opened: list[fakes.Connection] = []
+
+    def connect(**options: Any) -> fakes.Connection:
+        opened.append(psycopg.connect(fakes.database_url(), autocommit=True, **options))
+        return opened[-1]
+
+    yield connect
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def settled(transactional_db: None) -> Callable[..., int]:
+    """Run the workers' work until it is quiet."""
+    return fakes.settled
+
+
+@pytest.fixture
+def cast(transactional_db: None) -> Cast:
+    """Ada, Ben, Cleo, Sam and Vic."""
+    return assemble_cast()
+
+
+@pytest.fixture(params=["both", "receivers off", "copying off"])
+def layers(request: pytest.FixtureRequest, settings: Any, transactional_db: None) -> Iterator[str]:
+    """Run the test with every layer, with the database's alone, and with Python's alone."""
+    name = typed("str", request.param)
+    if name == "receivers off":
+        settings.SYNC_RECEIVERS = False
+    if name == "copying off":
+        triggers.disable()
+    yield name
+    if name == "copying off":
+        triggers.enable()

@@ -1,0 +1,114 @@
+"""Troubles made on purpose, each undone at the end of its block, and the workers' work run until it is quiet."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import connection
+from django.db.models.functions import Now
+
+from sync import delivery, ledger, tasks
+from sync.models import Debt, Ledger
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def database_url() -> str:
+    """Give the URL of the test's database, for connections and processes beside Django's."""
+    s = connection.settings_dict
+    return f"postgresql://{s['USER']}:{s['PASSWORD']}@{s['HOST']}:{s['PORT']}/{s['NAME']}"
+
+
+def sql(statement: str, *words: Any) -> list[tuple[Any, ...]]:
+    """Run one statement on Django's connection, past every model; give its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, words or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+@contextmanager
+def asleep() -> Iterator[None]:
+    """Let no trigger of the database fire inside the block: what is written there is seen by nobody."""
+    sql("SET session_replication_role = replica")
+    try:
+        yield
+    finally:
+        sql("RESET session_replication_role")
+
+
+def settled(*, tries: int = 1, rounds: int = 20) -> int:
+    """
+    Run the workers until nothing changes any more, as if time had passed; give how often something was settled.
+
+    What keeps failing is tried `tries` times more after everything else is quiet.
+    """
+    mended = 0
+    for _ in range(rounds):
+        Ledger.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=Now())
+        report = delivery.drain()
+        ledger.unblock(schema=ledger.schema_of(delivery.tables()))
+        mended += report.settled
+        if not Debt.objects.exists() and not report.settled:
+            tries -= 1
+        if tries <= 0 and not Ledger.objects.filter(next_attempt_at__lte=Now()).exists():
+            return mended
+    raise AssertionError("The workers do not come to rest.")
+
+
+def sweep() -> None:
+    """Run the beat's sweep in this process."""
+    tasks.sweep()
+
+
+@contextmanager
+def refusing(table: str, check: str) -> Iterator[None]:
+    """Add a CHECK to a table that its present rows need not meet."""
+    sql(f"ALTER TABLE {table} ADD CONSTRAINT refused_on_purpose CHECK ({check}) NOT VALID")
+    try:
+        yield
+    finally:
+        sql(f"ALTER TABLE {table} DROP CONSTRAINT refused_on_purpose")
+
+
+@contextmanager
+def renamed(table: str, column: str) -> Iterator[None]:
+    """Call a column by another name."""
+    sql(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_renamed")
+    try:
+        yield
+    finally:
+        sql(f"ALTER TABLE {table} RENAME COLUMN {column}_renamed TO {column}")
+
+
+@contextmanager
+def locked_table(table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[Connection]:
+    """Hold a lock on a whole table in a transaction of somebody else."""
+    with psycopg.connect(database_url()) as other:
+        other.execute(f"LOCK TABLE {table} IN {mode} MODE")
+        yield other
+        other.rollback()
+
+
+@contextmanager
+def locked_row(table: str, person: int) -> Iterator[Connection]:
+    """Hold a lock on a person's row in a transaction of somebody else."""
+    key = "id" if table == "users" else "user_id"
+    with psycopg.connect(database_url()) as other:
+        assert other.execute(f"SELECT FROM {table} WHERE {key} = %s FOR UPDATE", [person]).rowcount == 1
+        yield other
+        other.rollback()
+
+
+def wait_until(is_so: Callable[[], object], *, what: str, seconds: float = 15) -> None:
+    """Look again and again until something is so; fails when the deadline passes."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"Waited in vain until {what}."
+        time.sleep(0.005)
+
+
+def states(person: int) -> dict[str, str]:
+    """Give what `contract_sync_state` says of each target of a person."""
+    return dict(sql("SELECT target, state FROM contract_sync_state WHERE person_id = %s", person))
