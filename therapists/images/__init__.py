@@ -1,0 +1,8 @@
+"""Avatars: what is accepted, how it is made small and harmless, where it is kept and when it may go."""
+
+from therapists.images.encoding import ImageRefused, Upload, reencoded
+from therapists.images.files import FOLDER, NAME, remove_unused_avatars, store, unused_avatars
+
+__all__ = [
+    "FOLDER", "NAME", "ImageRefused", "Upload", "reencoded", "remove_unused_avatars", "store", "unused_avatars",
+]  # fmt: skip

@@ -1,0 +1,92 @@
+"""Where avatars are kept: random names, written durably before a row names them, removed when no place does."""
+
+import datetime as dt
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+
+from sync.mirrors import Place, SharedMirror
+from therapists.mirrors import DECLARATION
+
+FOLDER = "avatars"
+NAME = re.compile(rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.webp")
+FACT = "avatar"
+# Longer than any request, retry or backup of rows may take to name a file that it wrote.
+KEPT_AT_LEAST = dt.timedelta(hours=24)
+A_QUERY = 5_000
+
+
+def store(content: bytes) -> str:
+    """Write a new file under a name that nobody can guess, durably; give its URL."""
+    word = secrets.token_hex(16)
+    name = default_storage.save(f"{FOLDER}/{word[:2]}/{word}.webp", ContentFile(content))
+    _flush(name)
+    return default_storage.url(name)
+
+
+def unused_avatars(older_than: dt.datetime) -> Iterator[str]:
+    """
+    Give the names of files that were written before `older_than` and that no place names now.
+
+    Raises DatabaseError when a place cannot be read: what cannot be known unused is not.
+    """
+    files = _names(older_than)
+    while names := list(islice(files, A_QUERY)):
+        used = _used(names)
+        yield from (name for name in names if name not in used)
+
+
+def remove_unused_avatars(*, at: dt.datetime) -> int:
+    """Delete what has been unused for a day; give the number of files. Raises DatabaseError as unused_avatars()."""
+    removed = 0
+    for name in unused_avatars(at - KEPT_AT_LEAST):
+        default_storage.delete(name)
+        removed += 1
+    return removed
+
+
+def _flush(name: str) -> None:
+    """Force file and directory entry to the disk, where the storage is one."""
+    try:
+        path = Path(default_storage.path(name))
+    except NotImplementedError:
+        return
+    for place in (path, path.parent, path.parent.parent):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _names(older_than: dt.datetime) -> Iterator[str]:
+    if not default_storage.exists(FOLDER):
+        return
+    for folder in sorted(default_storage.listdir(FOLDER)[0]):
+        for file in default_storage.listdir(f"{FOLDER}/{folder}")[1]:
+            name = f"{FOLDER}/{folder}/{file}"
+            if NAME.fullmatch(name) and default_storage.get_modified_time(name) < older_than:
+                yield name
+
+
+def _used(names: list[str]) -> set[str]:
+    """Find which of the files some place names, by name: whatever stands before it in a URL may have changed."""
+    used: set[str] = set()
+    for place in _places():
+        found = f"substring({place.column} from '{NAME.pattern}')"
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            cursor.execute(f"SELECT {found} FROM {place.table} WHERE {found} = ANY(%s)", [names])
+            used.update(row[0] for row in cursor.fetchall())
+    return used
+
+
+def _places() -> tuple[Place, ...]:
+    return next(m.places for m in DECLARATION.mirrors if isinstance(m, SharedMirror) and m.fact == FACT)

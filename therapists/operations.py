@@ -1,0 +1,188 @@
+"""What people may do with a therapist's data: each operation one transaction on the sources; copies follow by themselves."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+
+from django.db import DatabaseError, connection, transaction
+
+from interventions.correlation import request_id
+from interventions.models import History
+from sync import delivery, repair
+from sync.delivery import Report
+from therapists import images
+from therapists.models import Enrollment, Profile, Status, User
+
+logger = logging.getLogger(__name__)
+
+NAME = "full_name"
+ENROLLMENT_FACTS = frozenset({"bio", "experience_years", "specialization", "phone"})
+EDITABLE_FACTS = ENROLLMENT_FACTS | {NAME}
+# Longer than any honest transaction holds a row; whoever waits beyond is told to come back.
+PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS = 2_000, 5_000
+# A missing profile row is a copy's trouble: it may cost the decision this much and no more.
+PROFILE_LOCK_MS, PROFILE_STATEMENT_MS = 20, 300
+# One call of fix_all_inconsistencies() works at most so many rounds; what is left stays owed and the sweep takes it.
+ROUNDS = 50
+
+
+class Decision(StrEnum):
+    """What staff may decide about an enrollment."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    SUSPEND = "suspend"
+
+
+STATUS_AFTER = {
+    Decision.APPROVE: Status.APPROVED, Decision.REJECT: Status.REJECTED, Decision.SUSPEND: Status.SUSPENDED,
+}  # fmt: skip
+
+
+def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: dt.datetime) -> Enrollment:
+    """
+    Save what a therapist changed about themselves; give the enrollment with its user as they are now.
+
+    Raises Enrollment.DoesNotExist for a person without one, ValueError for a fact that is not theirs to edit.
+    """
+    if unknown := set(changes) - EDITABLE_FACTS:
+        raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
+    with _primary():
+        # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
+        user = _edited_user(person_id, changes)
+        enrollment = Enrollment.objects.get(user_id=person_id)
+        facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
+        if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
+            enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
+            _save(enrollment, facts)
+        enrollment.user = user
+    logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
+    return enrollment
+
+
+def set_avatar(*, person_id: int, upload: images.Upload, by: str, at: dt.datetime) -> Enrollment:
+    """
+    Make the uploaded image the therapist's avatar: checked, re-encoded, stored durably, and only then named by the row.
+
+    Raises images.ImageRefused, and Enrollment.DoesNotExist for a person without an enrollment. The old file stays
+    until no copy names it.
+    """
+    Enrollment.objects.only("pk").get(user_id=person_id)
+    url = images.store(images.reencoded(upload))
+    return _name_avatar(person_id, url, by)
+
+
+def remove_avatar(*, person_id: int, by: str, at: dt.datetime) -> Enrollment:
+    """Leave the therapist without an avatar; raises Enrollment.DoesNotExist."""
+    return _name_avatar(person_id, None, by)
+
+
+def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: dt.datetime) -> Enrollment:
+    """
+    Decide about an enrollment, strictly: it is saved with its line of history, or nothing is.
+
+    The same decision again changes the reason only. Raises Enrollment.DoesNotExist.
+    """
+    wanted = STATUS_AFTER[Decision(decision)]
+    with _primary():
+        enrollment = Enrollment.objects.select_for_update(no_key=True).get(pk=enrollment_id)
+        if wanted is Status.APPROVED and enrollment.user_id is not None:
+            _ensure_profile(enrollment.user_id)
+        before = enrollment.status
+        facts: dict[str, object] = {"status_reason": reason, "status": wanted}
+        if before != wanted:
+            facts["approved_at"] = at if wanted is Status.APPROVED else None
+        _save(enrollment, facts)
+        if before != wanted:
+            History.objects.create(
+                actor=by, action=str(decision), object_type="enrollment", object_id=str(enrollment.pk),
+                from_state=before, to_state=wanted, request_id=request_id.get(),
+            )  # fmt: skip
+    return enrollment
+
+
+def approve_therapist(*, enrollment_id: int, by: str, at: dt.datetime) -> Enrollment:
+    """Approve an enrollment, and make the public profile's row where it is missing; raises Enrollment.DoesNotExist."""
+    return decide(enrollment_id=enrollment_id, decision=Decision.APPROVE, reason="", by=by, at=at)
+
+
+def sync_all_therapist_data(person_id: int) -> Report:
+    """Bring every place of one therapist in line now; what fails stays owed, and becomes an item by the rules."""
+    return delivery.bring_in_line([person_id])
+
+
+def sync_avatar(person_id: int) -> Report:
+    """Bring one therapist's avatar in line now. Places are brought in line as a whole: their other facts come along."""
+    return delivery.bring_in_line([person_id])
+
+
+def fix_all_inconsistencies() -> dict[str, int]:
+    """
+    Compare every copy, owe what differs, and work until nothing more is due.
+
+    Gives how many persons differed per target, and under `settled` and `failed` what came of it.
+    """
+    counts = repair.audit(owe=True)
+    total = Report()
+    for _ in range(ROUNDS):
+        done = delivery.drain()
+        total.add(done)
+        if not done.claimed:
+            break
+    return counts | {"settled": total.settled, "failed": total.failed}
+
+
+@contextmanager
+def _primary() -> Iterator[None]:
+    """Give one transaction that waits for other writers only so long; raises OperationalError then."""
+    with transaction.atomic():
+        _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+        yield
+
+
+def _set_bounds(lock_ms: int, statement_ms: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}")
+
+
+def _edited_user(person_id: int, changes: Mapping[str, object]) -> User | None:
+    user = User.objects.filter(pk=person_id).first()
+    if user is not None and NAME in changes and user.full_name != changes[NAME]:
+        user = User.objects.select_for_update(no_key=True).get(pk=person_id)
+        user.full_name = str(changes[NAME])
+        user.save(update_fields=[NAME])
+    return user
+
+
+def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
+    with _primary():
+        enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
+        if enrollment.profile_image_url != url:
+            _save(enrollment, {"profile_image_url": url})
+    logger.info("therapists.avatar.named", extra={"person_id": person_id, "removed": url is None, "actor": by})
+    return enrollment
+
+
+def _save(enrollment: Enrollment, facts: Mapping[str, object]) -> None:
+    for fact, value in facts.items():
+        setattr(enrollment, fact, value)
+    # Named fields only: a stale full-row save would be a write like any other.
+    enrollment.save(update_fields=[*facts, "updated_at"])
+
+
+def _ensure_profile(person_id: int) -> None:
+    """Make the profile's row where it is missing; its trouble is written down by the net and never undoes a decision."""
+    try:
+        with transaction.atomic():
+            _set_bounds(PROFILE_LOCK_MS, PROFILE_STATEMENT_MS)
+            Profile.objects.bulk_create([Profile(user_id=person_id)], ignore_conflicts=True)
+            with connection.cursor() as cursor:
+                # Foreign keys are checked at commit, outside this savepoint, unless asked for now. Nothing else is
+                # pending yet, so no copy is made early.
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+            _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+    except DatabaseError as error:
+        code = getattr(error.__cause__, "sqlstate", None) or type(error).__name__
+        logger.warning("therapists.profile.not_created", extra={"person_id": person_id, "code": code})
