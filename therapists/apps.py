@@ -10,8 +10,12 @@ class TherapistsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell `sync` what is a copy of what; this is all it ever hears of therapists."""
+        """Tell `sync` what is a copy of what; this is all it ever hears of therapists. Keep the staff's groups."""
+        from django.db.models.signals import post_migrate
+
         from sync.mirrors import register
         from therapists.mirrors import DECLARATION
+        from therapists.roles import sync_groups_after_migrate
 
         register(DECLARATION)
+        post_migrate.connect(sync_groups_after_migrate, dispatch_uid="therapists.roles")

@@ -1,0 +1,1 @@
+"""Thin over operations: each shapes input and output and calls one."""

@@ -1,0 +1,1 @@
+"""Data for development and demonstration: people who can sign in, a population, and troubles to look at."""
