@@ -1,22 +1,25 @@
 """What workers, and a request right after its commit, do with what is owed: claim, bring in line, settle."""
 
 import datetime as dt
+import logging
 import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from interventions import operations as interventions
 from interventions.models import Resolution
 from sync import ledger, reconcile
-from sync.backoff import Limits, Urgency, classify, decide
+from sync.backoff import FailureClass, Limits, Urgency, classify, decide
 from sync.ledger import Claim, Entity, Outcome, Row
 from sync.mirrors import declaration
 from sync.reconcile import BatchTooSlow, Problem
+
+logger = logging.getLogger(__name__)
 
 # A task takes up so many batches and leaves the rest to the next: nothing holds a worker for long.
 BATCHES_A_TASK = 200
@@ -54,6 +57,12 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
                 # alone, fails alone, and backs off.
                 size = max(1, size // 4)
                 continue
+            except OperationalError as error:
+                # Another worker holds the same people's ledger: everything is as it was, and due again.
+                if classify(reconcile.sqlstate(error)) is not FailureClass.TRANSIENT:
+                    raise
+                logger.info("sync.drain.contended", extra={"code": reconcile.sqlstate(error)})
+                break
             total.add(batch)
             if not batch.claimed:
                 break

@@ -59,19 +59,26 @@ SELECT person_id, target FROM sync_ledger
 WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
 ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
-_SETTLE = """
+_OUTCOMES = """
+FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (person_id bigint, target text, code text, error_object text,
+    next_attempt_at timestamptz, attempts int, owed_since timestamptz)
+"""
+_FOLD = f"""
 INSERT INTO sync_ledger AS l (person_id, target, desired_revision, applied_revision, verified_revision, owed_since,
     attempts, crashes, next_attempt_at, is_paused, last_error_code, last_error_object, blocked_schema)
-SELECT o.person_id, o.target, o.is_folded::int, 0, 0, o.owed_since, o.attempts, 0, o.next_attempt_at, false, o.code, o.error_object,
+SELECT o.person_id, o.target, 1, 0, 0, o.owed_since, o.attempts, 0, o.next_attempt_at, false, o.code, o.error_object,
     CASE WHEN o.next_attempt_at IS NULL THEN %(schema)s END
-FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (person_id bigint, target text, code text, error_object text,
-    next_attempt_at timestamptz, attempts int, owed_since timestamptz, is_folded boolean)
-ORDER BY o.person_id, o.target
+{_OUTCOMES} ORDER BY o.person_id, o.target
 ON CONFLICT (person_id, target) DO UPDATE SET
-    desired_revision = l.desired_revision + excluded.desired_revision, owed_since = least(l.owed_since, excluded.owed_since),
+    desired_revision = l.desired_revision + 1, owed_since = least(l.owed_since, excluded.owed_since),
     attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, excluded_reason = NULL,
     last_error_code = excluded.last_error_code, last_error_object = excluded.last_error_object,
     blocked_schema = excluded.blocked_schema
+"""
+_FAIL_AGAIN = f"""
+UPDATE sync_ledger AS l SET attempts = o.attempts, next_attempt_at = o.next_attempt_at, last_error_code = o.code,
+    last_error_object = o.error_object, blocked_schema = CASE WHEN o.next_attempt_at IS NULL THEN %(schema)s END
+{_OUTCOMES} WHERE l.person_id = o.person_id AND l.target = o.target
 """
 _SETTLED = """
 UPDATE sync_ledger AS l
@@ -156,8 +163,14 @@ def record_failures(*, outcomes: Sequence[Outcome], schema: str, duration_ms: in
     """Write failed outcomes into the ledger and the record of attempts; `schema` is remembered where it blocks."""
     if not outcomes:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(_SETTLE, {"schema": schema, "outcomes": json.dumps([_as_row(o) for o in outcomes])})
+    # Trying again what the ledger knew is no new revision.
+    for statement, part in (
+        (_FOLD, [o for o in outcomes if o.is_folded]),
+        (_FAIL_AGAIN, [o for o in outcomes if not o.is_folded]),
+    ):
+        if part:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, {"schema": schema, "outcomes": json.dumps([_as_row(o) for o in part])})
     Attempt.objects.bulk_create(
         Attempt(
             person_id=o.entity[0], target=o.entity[1], outcome=o.code or "", error_object=o.error_object,
@@ -230,5 +243,5 @@ def _as_row(outcome: Outcome) -> dict[str, object]:
         "person_id": outcome.entity[0], "target": outcome.entity[1], "code": outcome.code,
         "error_object": outcome.error_object, "attempts": outcome.attempts,
         "next_attempt_at": outcome.next_attempt_at and outcome.next_attempt_at.isoformat(),
-        "owed_since": outcome.owed_since and outcome.owed_since.isoformat(), "is_folded": outcome.is_folded,
+        "owed_since": outcome.owed_since and outcome.owed_since.isoformat(),
     }  # fmt: skip

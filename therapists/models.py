@@ -84,7 +84,13 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
-        constraints = [models.UniqueConstraint("email_norm", name="users_email_norm_unique")]
+        constraints = [
+            # The condition always holds. It keeps the column from being a key: beside a BEFORE trigger PostgreSQL counts
+            # every generated column as updated, and would lock out all foreign key checks on each UPDATE of a user.
+            models.UniqueConstraint(
+                fields=["email_norm"], condition=Q(email_norm__isnull=False), name="users_email_norm_unique"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.full_name or f"person {self.pk}"

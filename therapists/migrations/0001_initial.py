@@ -87,7 +87,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='user',
-            constraint=models.UniqueConstraint(models.F('email_norm'), name='users_email_norm_unique'),
+            constraint=models.UniqueConstraint(
+                fields=['email_norm'], condition=models.Q(email_norm__isnull=False), name='users_email_norm_unique'
+            ),
         ),
         migrations.AddIndex(
             model_name='enrollment',
