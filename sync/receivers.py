@@ -37,10 +37,12 @@ def fan_out_after_commit(sender: type[Model], instance: Model, raw: bool = False
 
 
 def _fan_out(person_id: int) -> None:
+    is_owed = True
     try:
         if settings.SYNC_INLINE_BUDGET_MS:
-            delivery.fan_out(person_id, budget_ms=settings.SYNC_INLINE_BUDGET_MS)
+            is_owed = delivery.fan_out(person_id, budget_ms=settings.SYNC_INLINE_BUDGET_MS)
     # One of the two isolation points: a copy's trouble, our own bugs included, is not the user's.
     except Exception as error:  # noqa: BLE001
         logger.warning("sync.fan_out.failed", extra={"reason": type(error).__name__, "person_id": person_id})
-    bell.ring()
+    if is_owed:
+        bell.ring()

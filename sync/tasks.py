@@ -11,8 +11,7 @@ from sync import delivery, doorbell, drift, ledger, repair
 @shared_task(ignore_result=True)
 def drain() -> None:
     """Bring in line what is owed now."""
-    if delivery.drain().claimed:
-        doorbell.bell.ring()
+    delivery.drain()
 
 
 @shared_task(ignore_result=True)
