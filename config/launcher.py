@@ -1,5 +1,6 @@
 """Run a copy of Keepwell from one terminal: servers, preparation, processes, and a clean end of all of them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,12 +74,12 @@ class Launcher:
         mark = self._supervise([*processes.services(), *application])
         self._wait_for_services(SERVICES_SECONDS)
         self._say("Bringing the database up to date …")
-        if self._manage("dev", "--prepare"):
+        if self._run_command("dev", "--prepare"):
             raise LaunchError("The database could not be brought up to date: the reason is above.")
         mark.touch()
         self._wait("The web", self._web_answers, APPLICATION_SECONDS)
         self._say(f"Keepwell is ready: http://127.0.0.1:{settings.PORT}/ (Ctrl-C stops it; logs are in {self._logs})")
-        self._manage("dev", "--sign-ins")
+        self._run_command("dev", "--sign-ins")
         self._stay()
 
     def run_services(self) -> None:
@@ -143,10 +144,10 @@ class Launcher:
         environment = {"PYTHONPATH": str(settings.BASE_DIR)} | dict(program.environment if program else {})
         self.child = start_guarded(command, locks=self.locks, environment=environment, output=output)
 
-    def _manage(self, *arguments: str) -> int:
+    def _run_command(self, *arguments: str) -> int:
         """Run another command to its end, with settings read anew: a server's port may have changed since ours were."""
         command = (sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments)
-        return subprocess.run(guard_command(command=command), check=False, stdin=subprocess.DEVNULL).returncode
+        return subprocess.run(guard_command(command=command), check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603 - a command of ours
 
     def _wait_for_services(self, seconds: float) -> None:
         self._wait("PostgreSQL", lambda: database_answers(database_in_use()), seconds)
@@ -184,10 +185,8 @@ class Launcher:
             return
         self.child.terminate()
         self.child.wait()
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.follower.show()
-        except BrokenPipeError:
-            pass
 
 
 def _request_stop(number: int, frame: FrameType | None) -> None:

@@ -85,10 +85,10 @@ class Guard:
                 os._exit(1)
 
         user, _, group = (self.options.user or "").partition(":")
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - a command of ours
             self.options.command,
             process_group=0,
-            preexec_fn=in_child,  # noqa: PLW1509 - no threads here; runs after the change of user, which clears PDEATHSIG
+            preexec_fn=in_child,  # no threads here; runs after the change of user, which clears PDEATHSIG
             user=int(user) if user else None,
             group=int(group) if group else None,
             extra_groups=[] if user else None,

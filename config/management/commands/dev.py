@@ -16,7 +16,7 @@ class Command(BaseCommand):
     """Thin over `config.launcher`."""
 
     help = "Runs Keepwell: servers, web, events, worker and beat; Ctrl-C stops them."
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own attribute
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
