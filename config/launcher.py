@@ -141,13 +141,19 @@ class Launcher:
     def _start(self, command: Sequence[str], program: Program | None = None) -> None:
         self.runs = program.name if program else self.runs
         output = None if program else subprocess.DEVNULL
-        environment = {"PYTHONPATH": str(settings.BASE_DIR)} | dict(program.environment if program else {})
+        environment = self._environment() | dict(program.environment if program else {})
         self.child = start_guarded(command, locks=self.locks, environment=environment, output=output)
+
+    def _environment(self) -> dict[str, str]:
+        # Supervisor's programs run in the project's folder: a VAR_DIR given relative to another one is told in full.
+        return {"PYTHONPATH": str(settings.BASE_DIR), "VAR_DIR": str(settings.VAR_DIR)}
 
     def _run_command(self, *arguments: str) -> int:
         """Run another command to its end, with settings read anew: a server's port may have changed since ours were."""
         command = (sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments)
-        return subprocess.run(guard_command(command=command), check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603 - a command of ours
+        environment = os.environ | self._environment()
+        guarded = guard_command(command=command)
+        return subprocess.run(guarded, env=environment, check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603 - a command of ours
 
     def _wait_for_services(self, seconds: float) -> None:
         self._wait("PostgreSQL", lambda: database_answers(database_in_use()), seconds)
