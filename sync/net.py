@@ -87,9 +87,23 @@ def view(declaration: Declaration) -> str:
         for name in declaration.targets
     )
     persons = declaration.persons
+    everybody = f"SELECT {persons.key} AS person_id FROM {persons.name}"
+    states = _states(declaration, everybody, f"CASE t.target {rules} END")
+    return f"CREATE OR REPLACE VIEW contract_sync_state AS\n{states};"
+
+
+def states_of_owed(declaration: Declaration) -> str:
+    """
+    Give the view's query over the persons in a parameter without reading any declared table: none is waited for.
+
+    A target of which nothing is owed then counts as in sync, whether it applies or not.
+    """
+    return _states(declaration, "SELECT unnest(%s::bigint[]) AS person_id", "true")
+
+
+def _states(declaration: Declaration, people: str, applies: str) -> str:
     targets = ", ".join(f"('{name}')" for name in declaration.targets)
-    return f"""CREATE OR REPLACE VIEW contract_sync_state AS
-SELECT p.person_id, t.target,
+    return f"""SELECT p.person_id, t.target,
   coalesce(l.desired_revision, 0) + (d.owed_since IS NOT NULL)::int AS desired_revision,
   coalesce(l.applied_revision, 0) AS applied_revision,
   coalesce(l.verified_revision, 0) AS verified_revision,
@@ -101,21 +115,21 @@ SELECT p.person_id, t.target,
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at IS NULL THEN 'blocked'
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at > clock_timestamp() THEN 'backing_off'
     WHEN l.owed_since IS NOT NULL THEN 'due'
-    WHEN CASE t.target {rules} END THEN 'in_sync'
+    WHEN {applies} THEN 'in_sync'
     ELSE 'excluded'
   END AS state,
   least(l.owed_since, d.owed_since) AS owed_since,
   coalesce(l.attempts, 0) AS attempts,
   l.next_attempt_at,
   CASE WHEN l.owed_since IS NOT NULL THEN l.last_error_code ELSE d.code END AS last_error_code
-FROM (SELECT {persons.key} AS person_id FROM {persons.name}) p
+FROM ({people}) p
 CROSS JOIN (VALUES {targets}) AS t (target)
 LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target
 LEFT JOIN LATERAL (
   SELECT min(at) AS owed_since, min(code) AS code FROM sync_debt
   WHERE sync_debt.person_id = p.person_id AND t.target = ANY(sync_debt.targets)
   HAVING count(*) > 0
-) d ON true;"""
+) d ON true"""
 
 
 def _changes_hands(declaration: Declaration, table: Table) -> str:
