@@ -181,7 +181,7 @@ def _copy_block(flow: statements.Flow) -> str:
 def debt(declaration: Declaration, table: Table) -> Function:
     """Write down what this row's change leaves owed: what copying said, or everything where copying said nothing."""
     uncopied = "".join(
-        f"    IF {statements.changed(flow.source_columns)} THEN owed := owed || '{flow.target.name}'::text; END IF;\n"
+        f"  IF {statements.changed(flow.source_columns)} THEN owed := owed || '{flow.target.name}'::text; END IF;\n"
         for flow in statements.flows(declaration, source=table.name)
     )
     everywhere = text_array(declaration.targets)
@@ -197,15 +197,19 @@ DECLARE
 BEGIN
   IF NEW.{table.key} IS NULL THEN RETURN NULL; END IF;
   BEGIN
-  IF starts_with(word, mine) THEN
+{uncopied}  IF starts_with(word, mine) THEN
     PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{{}}' THEN 'copied' END;
     IF word <> '' THEN
-      owed := (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
       reason := split_part(split_part(word, ' ', 1), '=', 2);
     END IF;
   ELSE
-{uncopied}    reason := CASE WHEN owed <> '{{}}' THEN 'uncopied' END;
+    reason := CASE WHEN owed <> '{{}}' THEN 'uncopied' END;
   END IF;
 {_drift(declaration, table)}  EXCEPTION WHEN {ANY_ERROR} THEN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;

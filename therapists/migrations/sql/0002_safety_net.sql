@@ -238,16 +238,20 @@ DECLARE
 BEGIN
   IF NEW.id IS NULL THEN RETURN NULL; END IF;
   BEGIN
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+  IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
     PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
     IF word <> '' THEN
-      owed := (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
       reason := split_part(split_part(word, ' ', 1), '=', 2);
     END IF;
   ELSE
-    IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
-    IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
   IF (OLD.is_verified IS DISTINCT FROM NEW.is_verified) THEN
@@ -331,16 +335,20 @@ DECLARE
 BEGIN
   IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
   BEGIN
+  IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
     PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
     IF word <> '' THEN
-      owed := (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
       reason := split_part(split_part(word, ' ', 1), '=', 2);
     END IF;
   ELSE
-    IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
-    IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
@@ -421,16 +429,20 @@ DECLARE
 BEGIN
   IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
   BEGIN
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF starts_with(word, mine) THEN
     PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
     IF word <> '' THEN
-      owed := (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
       reason := split_part(split_part(word, ' ', 1), '=', 2);
     END IF;
   ELSE
-    IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
-    IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
   IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
