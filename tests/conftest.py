@@ -151,3 +151,11 @@ def layers(request: pytest.FixtureRequest, settings: Any, transactional_db: None
     yield name
     if name == "copying off":
         triggers.enable()
+
+
+@pytest.fixture
+def copying_off(transactional_db: None) -> Iterator[None]:
+    """Leave the net's debt alone at work."""
+    triggers.disable()
+    yield
+    triggers.enable()

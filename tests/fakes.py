@@ -1,15 +1,20 @@
 """Troubles made on purpose, each undone at the end of its block, and the workers' work run until it is quiet."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from sync import delivery, ledger, tasks
+from config.embedded import postgres
+from interventions.models import Intervention
+from sync import delivery, drift, ledger, queries, tasks
+from sync.mirrors import declaration
 from sync.models import Debt, Ledger
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -26,6 +31,17 @@ def sql(statement: str, *words: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, words or None)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def psql(statement: str) -> None:
+    """Run one statement from a program that is not ours: psql, or a bare Python where psql is not there."""
+    bare = "import psycopg, sys; psycopg.connect(sys.argv[2], autocommit=True).execute(sys.argv[1])"
+    command = [sys.executable, "-W", "ignore", "-c", bare]
+    for program in (found.bin / "psql" for found in postgres.installations()):
+        if program.exists():
+            command = [str(program), "-X", "-v", "ON_ERROR_STOP=1", "-c"]
+            break
+    subprocess.run([*command, statement, database_url()], check=True, capture_output=True)
 
 
 @contextmanager
@@ -110,5 +126,29 @@ def wait_until(is_so: Callable[[], object], *, what: str, seconds: float = 15) -
 
 
 def states(person: int) -> dict[str, str]:
-    """Give what `contract_sync_state` says of each target of a person."""
-    return dict(sql("SELECT target, state FROM contract_sync_state WHERE person_id = %s", person))
+    """Give the state of each target of a person."""
+    return {found.target: found.state for found in queries.sync_states([person])}
+
+
+def behind() -> set[tuple[int, str]]:
+    """Find every person and target whose copies differ from their source now."""
+    return {
+        (person, target) for target in declaration().targets for people in drift.different(target) for person in people
+    }
+
+
+def silently_behind() -> set[tuple[int, str]]:
+    """Find, in one snapshot, every copy that differs although nothing is owed and no item is open: P1 says none."""
+    with transaction.atomic():
+        sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        owed = {(debt.person_id, target) for debt in Debt.objects.all() for target in debt.targets}
+        owed |= set(Ledger.objects.filter(owed_since__isnull=False).values_list("person_id", "target"))
+        owed |= set(Intervention.objects.filter(resolved=False).values_list("person_id", "target"))
+        return behind() - owed
+
+
+def milliseconds(write: Callable[[], object]) -> float:
+    """Run something and give how long it took."""
+    started = time.perf_counter()
+    write()
+    return (time.perf_counter() - started) * 1000
