@@ -1,6 +1,31 @@
 """Where everything is served."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from interventions.api import outside
+from interventions.api import urls as interventions
+from sync.api import health
+from sync.api.standing import read_standing
+from therapists import images
+from therapists.api import media
+
+handler400 = outside.bad_request
+handler404 = outside.page_not_found
+handler500 = outside.server_error
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("therapists.api.urls")),
+    path("api/v1/", include(interventions.patterns(read_standing))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    re_path("^api/", outside.no_such_address),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("health/", health.HealthView.as_view(), name="health"),
+    re_path(rf"^media/(?P<name>{images.NAME.pattern})$", media.avatar),
+]

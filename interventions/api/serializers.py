@@ -1,0 +1,103 @@
+"""What every serializer of the API shares: nothing unknown is accepted, and problems have one shape."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import empty
+
+
+class Strict(serializers.Serializer[Any]):
+    """
+    Refuse fields that it does not know, or that may only be read, instead of dropping them.
+
+    Whoever misspells a field must not be told that it was saved.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Give what was accepted; raises ValidationError that names every fault at once."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        faults: dict[str, Any] = {}
+        for name in data:
+            if name not in self.fields:
+                faults[str(name)] = [ErrorDetail("There is no such field.", code="unknown_field")]
+            elif self.fields[name].read_only:
+                faults[str(name)] = [ErrorDetail("This field can only be read.", code="read_only")]
+        try:
+            accepted = super().to_internal_value(data)
+        except ValidationError as error:
+            raise ValidationError({**_as_dict(error.detail), **faults}) from error
+        if faults:
+            raise ValidationError(faults)
+        return accepted
+
+
+class NoBody(Strict):
+    """A request that says everything by its path."""
+
+
+class ReadOnly(serializers.Serializer[Any]):
+    """A shape that is only ever answered; it documents and never validates."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Never called for an answer."""
+        raise NotImplementedError
+
+
+class FaultSerializer(ReadOnly):
+    """One part of a refusal."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    pointer = serializers.CharField(required=False, help_text="JSON pointer to the part of the request.")
+    field = serializers.CharField(required=False)
+
+
+class ProblemSerializer(ReadOnly):
+    """RFC 9457 with a code for programs, faults by field and the request's id."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    code = serializers.CharField()
+    errors = FaultSerializer(many=True)  # type: ignore[assignment]
+    request_id = serializers.CharField()
+
+
+class TargetSerializer(ReadOnly):
+    """One place and how it stands."""
+
+    target = serializers.CharField()
+    state = serializers.CharField()
+
+
+class SyncStatusSerializer(ReadOnly):
+    """How many of the places that apply are up to date, read from debt and ledger."""
+
+    synced = serializers.IntegerField()
+    total = serializers.IntegerField()
+    targets = TargetSerializer(many=True)
+
+
+class Saved(ReadOnly):
+    """What every successful write answers; `envelope_of` adds `data`."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField(help_text="One sentence for people.")
+    degraded = serializers.BooleanField(help_text="Saved, but not yet everywhere.")
+    warnings = serializers.ListField(child=serializers.CharField())
+    revision = serializers.IntegerField(allow_null=True)
+    syncStatus = SyncStatusSerializer(allow_null=True)  # noqa: N815 - the contract's spelling
+
+
+def envelope_of(name: str, inner: type[serializers.BaseSerializer[Any]]) -> type[Saved]:
+    """Give the documented shape of a write whose `data` is `inner`."""
+    return type(f"Saved{name}", (Saved,), {"data": inner(), "__doc__": Saved.__doc__})
+
+
+def _as_dict(detail: Any) -> dict[str, Any]:
+    return dict(detail) if isinstance(detail, Mapping) else {"non_field_errors": detail}

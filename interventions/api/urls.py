@@ -1,0 +1,22 @@
+"""The desk's addresses under /api/v1/."""
+
+from django.urls import URLPattern, path
+
+from interventions.api.envelope import ReadStanding
+from interventions.api.views import ItemsView, ItemView, ResolveView, RetryView
+
+
+def patterns(read_standing: ReadStanding) -> list[URLPattern]:
+    """Give the addresses; `read_standing` tells after a write how the person's copies stand."""
+    return [
+        path("interventions/", ItemsView.as_view(), name="interventions"),
+        path("interventions/<uuid:pk>/", ItemView.as_view(), name="intervention"),
+        path(
+            "interventions/<uuid:pk>/retry/", RetryView.as_view(read_standing=read_standing), name="intervention-retry"
+        ),
+        path(
+            "interventions/<uuid:pk>/resolve/",
+            ResolveView.as_view(read_standing=read_standing),
+            name="intervention-resolve",
+        ),
+    ]

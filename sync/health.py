@@ -1,0 +1,101 @@
+"""Whether this copy can be relied on, and how far behind it is. What cannot be read is red, never 0."""
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import cache
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from sync import queries, triggers
+from sync.models import Debt, Gap
+
+READ_MS = 2_000
+DURABLE = {
+    "fsync": {"on"},
+    "full_page_writes": {"on"},
+    "synchronous_commit": {"on", "local", "remote_write", "remote_apply"},
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold, whether it does, and what was found where it does not."""
+
+    name: str
+    is_good: bool
+    found: str = ""
+
+
+def readiness() -> list[Check]:
+    """Give every check; when PostgreSQL does not answer that is the only one."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
+            return [Check("database", True), _migrations(), _net(), *_durability()]
+    except (DatabaseError, InterfaceError) as error:
+        return [Check("database", False, str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__))]
+
+
+def detail() -> dict[str, object]:
+    """Give what staff look at: how old and how many the owed rows are, the net's parts, the gap. Raises DatabaseError."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
+        oldest = queries.oldest_owed()
+        net = triggers.status()
+        gap = Gap.objects.filter(audited_at=None).order_by("id").first()
+        return {
+            "oldest_owed_at": oldest and oldest.isoformat(),
+            "oldest_owed_seconds": oldest and round((dt.datetime.now(dt.UTC) - oldest).total_seconds()),
+            "ledger": _ledger_states(),
+            "debt_rows": Debt.objects.count(),
+            "net": {
+                "debt": net.debt, "copying": net.copying, "is_verified": net.is_verified,
+                "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],
+            },
+            "gap": gap and {"opened_at": gap.opened_at.isoformat(), "closed_at": gap.closed_at and gap.closed_at.isoformat()},
+        }  # fmt: skip
+
+
+def _migrations() -> Check:
+    applied = set(MigrationRecorder(connection).applied_migrations())
+    missing = sorted(f"{app}.{name}" for app, name in _known_migrations() - applied)
+    return Check("migrations", not missing, ", ".join(missing))
+
+
+@cache
+def _known_migrations() -> frozenset[tuple[str, str]]:
+    # The files do not change while the process runs; reading them again would cost each probe 50 ms.
+    loader = MigrationLoader(None)
+    return frozenset(key for key, migration in loader.disk_migrations.items() if not migration.replaces)
+
+
+def _net() -> Check:
+    """Debt must be whole and nothing may differ from what is declared; copying may be off, for that is a switch."""
+    status = triggers.status()
+    wrong = [
+        f"{part.name} {part.state}"
+        for part in status.parts
+        if part.state != "installed" and (part.state == "differs" or not part.is_copying)
+    ]
+    return Check("net", not wrong, ", ".join(wrong) if wrong else f"copying {status.copying}")
+
+
+def _durability() -> list[Check]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DURABLE)])
+        found = dict(cursor.fetchall())
+    return [Check(name, found.get(name) in good, str(found.get(name))) for name, good in DURABLE.items()]
+
+
+def _ledger_states() -> dict[str, int]:
+    """Count the owed rows by state: a count of every row would grow with the people, not with the trouble."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT CASE WHEN is_paused THEN 'parked' WHEN excluded_reason IS NOT NULL THEN 'excluded'"
+            " WHEN lease_until > clock_timestamp() THEN 'leased' WHEN next_attempt_at IS NULL THEN 'blocked'"
+            " WHEN next_attempt_at > clock_timestamp() THEN 'backing_off' ELSE 'due' END, count(*)"
+            " FROM sync_ledger WHERE owed_since IS NOT NULL GROUP BY 1"
+        )
+        return dict(cursor.fetchall())

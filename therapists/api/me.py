@@ -1,0 +1,121 @@
+"""A therapist's own data: nothing here takes anybody's id."""
+
+from typing import Any, cast
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from interventions.api.base import ApiView, actor
+from interventions.api.envelope import sentence
+from interventions.api.problems import Problem
+from interventions.api.serializers import NoBody, envelope_of
+from sync.api.standing import read_standing
+from sync.fallback import with_graceful_degradation
+from therapists import images, operations, queries
+from therapists.api.answers import revision, saved
+from therapists.api.serializers import (
+    AvatarUpload,
+    OwnProfileSerializer,
+    ProfileChanges,
+    ProfileSerializer,
+    StandingSerializer,
+    profile_of,
+)
+from therapists.models import Enrollment
+
+SAVED_PROFILE = {200: envelope_of("Profile", ProfileSerializer)}
+# What multipart adds around the file.
+AROUND_BYTES = 64 * 1024
+
+
+class TherapistView(ApiView):
+    """A view of the caller's own enrollment."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer 404 where the caller is no therapist, and 4xx for an image that is refused."""
+        if isinstance(exc, Enrollment.DoesNotExist):
+            exc = Problem(404, "no_enrollment", "You have no enrollment as a therapist.")
+        if isinstance(exc, images.ImageRefused):
+            exc = Problem(413 if exc.code == "image_too_large" else 400, exc.code, str(exc), field="image")
+        return super().handle_exception(exc)
+
+
+class OwnProfileView(TherapistView):
+    """The caller's profile."""
+
+    @extend_schema(operation_id="me_retrieve", responses=OwnProfileSerializer)
+    def get(self, request: Request) -> Response:
+        """Show the caller's profile."""
+        enrollment = queries.own_enrollment(_person(request))
+        return Response(profile_of(enrollment) | {"revision": revision(enrollment)})
+
+    @extend_schema(operation_id="me_update", request=ProfileChanges, responses=SAVED_PROFILE)
+    def patch(self, request: Request) -> Response:
+        """Save what is sent and leave the rest; copies that cannot follow at once follow later."""
+        asked = ProfileChanges(data=request.data, partial=True)
+        asked.is_valid(raise_exception=True)
+        return saved(
+            operations.edit_profile(
+                person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now()
+            )
+        )
+
+
+class SyncView(TherapistView):
+    """How the caller's copies stand."""
+
+    @extend_schema(operation_id="me_sync_retrieve", responses=StandingSerializer)
+    def get(self, request: Request) -> Response:
+        """Tell which places are up to date, from debt and ledger."""
+        queries.own_enrollment(_person(request))
+        standing = read_standing(_person(request))
+        status = standing.as_json()
+        if status is None:
+            raise Problem(503, "unavailable", sentence(standing), headers={"Retry-After": "5"})
+        return Response(status | {"degraded": standing.is_degraded, "message": sentence(standing)})
+
+    @extend_schema(operation_id="me_sync_now", request=NoBody, responses=SAVED_PROFILE)
+    def post(self, request: Request) -> Response:
+        """Bring the caller's copies in line now, within bounds, and tell how they stand then."""
+        NoBody(data=request.data).is_valid(raise_exception=True)
+        person_id = _person(request)
+        enrollment = queries.own_enrollment(person_id)
+        tried = with_graceful_degradation(
+            lambda: operations.sync_all_therapist_data(person_id),
+            name="sync_all_therapist_data", entity_id=str(person_id),
+        )  # fmt: skip
+        return saved(enrollment, what="Checked.", warnings=tried.warnings)
+
+
+class AvatarView(TherapistView):
+    """The caller's avatar."""
+
+    parser_classes: Any = [MultiPartParser]
+
+    @extend_schema(
+        operation_id="me_avatar_update", request={"multipart/form-data": AvatarUpload}, responses=SAVED_PROFILE
+    )
+    def put(self, request: Request) -> Response:
+        """Replace the avatar by the image sent; JPEG, PNG, WebP or GIF, at most 16 megapixels."""
+        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.AVATAR_MAX_BYTES + AROUND_BYTES:
+            raise images.ImageRefused("image_too_large")
+        asked = AvatarUpload(data=request.data)
+        asked.is_valid(raise_exception=True)
+        file = asked.validated_data["image"]
+        upload = images.Upload(file.read(settings.AVATAR_MAX_BYTES + 1), file.content_type or "")
+        return saved(
+            operations.set_avatar(person_id=_person(request), upload=upload, by=actor(request), at=timezone.now())
+        )
+
+    @extend_schema(operation_id="me_avatar_destroy", request=None, responses=SAVED_PROFILE)
+    def delete(self, request: Request) -> Response:
+        """Remove the avatar."""
+        return saved(operations.remove_avatar(person_id=_person(request), by=actor(request), at=timezone.now()))
+
+
+def _person(request: Request) -> int:
+    return cast("int", request.user.pk)

@@ -1,0 +1,125 @@
+"""What may be sent about therapists, and what is answered."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from interventions.api.serializers import ReadOnly, Strict, SyncStatusSerializer
+from therapists.models import LONGEST_CAREER_YEARS, Enrollment, Status
+from therapists.operations import Decision
+
+
+class ProfileChanges(Strict):
+    """The facts that therapists edit; what is left out stays."""
+
+    full_name = serializers.CharField(required=False, max_length=200)
+    bio = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=10_000)
+    experience_years = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=LONGEST_CAREER_YEARS
+    )
+    specialization = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
+    phone = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=50)
+
+
+class ProfileSerializer(ReadOnly):
+    """What is known about the caller, from the sources."""
+
+    id = serializers.IntegerField(help_text="The person's id.")
+    full_name = serializers.CharField()
+    email = serializers.CharField(help_text="Changed by signing in with the new address, not here.")
+    bio = serializers.CharField(allow_null=True)
+    experience_years = serializers.IntegerField(allow_null=True)
+    specialization = serializers.CharField(allow_null=True)
+    phone = serializers.CharField(allow_null=True)
+    avatar_url = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=Status.choices, help_text="What staff decided.")
+
+
+class OwnProfileSerializer(ProfileSerializer):
+    """The same with the number of the newest write."""
+
+    revision = serializers.IntegerField(allow_null=True)
+
+
+class AvatarUpload(Strict):
+    """One image. Checked by its bytes, not by its name."""
+
+    image = serializers.FileField(
+        error_messages={"required": "Send an image in the field `image`.", "empty": "The file is empty."}
+    )
+
+
+class StandingSerializer(SyncStatusSerializer):
+    """How the caller's copies stand, in numbers and in a sentence."""
+
+    degraded = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class EnrollmentSerializer(serializers.ModelSerializer[Enrollment]):
+    """An enrollment as staff see it."""
+
+    person_id = serializers.IntegerField(source="user_id", allow_null=True, read_only=True)
+
+    class Meta:
+        model = Enrollment
+        fields = (
+            "id", "person_id", "full_name", "email", "phone", "bio", "experience_years", "specialization",
+            "status", "status_reason", "approved_at", "created_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class EnrollmentFilter(Strict):
+    """How the list may be narrowed."""
+
+    status = serializers.ChoiceField(choices=Status.choices, required=False)
+
+
+class DecisionSerializer(Strict):
+    """What staff decide, and why."""
+
+    decision = serializers.ChoiceField(choices=[(d.value, d.value) for d in Decision])
+    reason = serializers.CharField(required=False, allow_blank=True, max_length=2_000, default="")
+
+
+class Credentials(Strict):
+    """What a person signs in with."""
+
+    email = serializers.CharField(max_length=320)
+    password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
+
+
+class PersonSerializer(ReadOnly):
+    """Who signed in."""
+
+    id = serializers.IntegerField()
+    full_name = serializers.CharField()
+    email = serializers.CharField()
+    user_type = serializers.CharField()
+    is_staff = serializers.BooleanField()
+
+
+class SessionSerializer(ReadOnly):
+    """The session that began."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    csrf_token = serializers.CharField(help_text="To be sent as X-CSRFToken with every write.")
+    person = PersonSerializer()
+
+
+def profile_of(enrollment: Enrollment) -> dict[str, Any]:
+    """Give a therapist's own profile."""
+    user = enrollment.user
+    return {
+        "id": enrollment.user_id,
+        "full_name": user.full_name if user else enrollment.full_name,
+        "email": user.email if user else enrollment.email,
+        "bio": enrollment.bio,
+        "experience_years": enrollment.experience_years,
+        "specialization": enrollment.specialization,
+        "phone": enrollment.phone,
+        "avatar_url": enrollment.profile_image_url,
+        "status": enrollment.status,
+    }

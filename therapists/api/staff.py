@@ -1,0 +1,66 @@
+"""Enrollments for staff: look, and decide."""
+
+from typing import ClassVar
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from interventions.api.base import StaffView, actor
+from interventions.api.pagination import NewestFirst
+from interventions.api.serializers import envelope_of
+from interventions.api.views import PAGING
+from therapists import operations, queries
+from therapists.api.answers import saved
+from therapists.api.serializers import DecisionSerializer, EnrollmentFilter, EnrollmentSerializer
+from therapists.models import Enrollment
+
+
+class EnrollmentsView(StaffView):
+    """Enrollments, newest first."""
+
+    needed: ClassVar[dict[str, str]] = {"GET": "therapists.view_enrollment"}
+    pagination_class = NewestFirst
+
+    @extend_schema(
+        operation_id="enrollments_list",
+        parameters=[EnrollmentFilter, *PAGING],
+        responses=EnrollmentSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """List enrollments, narrowed by status."""
+        given = {"status": request.query_params["status"]} if "status" in request.query_params else {}
+        asked = EnrollmentFilter(data=given)
+        asked.is_valid(raise_exception=True)
+        pages = self.pagination_class()
+        page = pages.paginate_queryset(queries.enrollments(**asked.validated_data), request, view=self)
+        return pages.get_paginated_response(EnrollmentSerializer(page, many=True).data)
+
+
+class DecisionView(StaffView):
+    """A decision about one enrollment."""
+
+    needed: ClassVar[dict[str, str]] = {"POST": "therapists.decide_enrollment"}
+
+    @extend_schema(
+        operation_id="enrollments_decide", request=DecisionSerializer,
+        responses={200: envelope_of("Enrollment", EnrollmentSerializer)},
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        """
+        Approve, reject or suspend.
+
+        Strict: with a 2xx the decision holds, since readers of authority read the enrollment itself.
+        """
+        asked = DecisionSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            enrollment = operations.decide(
+                enrollment_id=pk, decision=operations.Decision(asked.validated_data["decision"]),
+                reason=asked.validated_data["reason"], by=actor(request), at=timezone.now(),
+            )  # fmt: skip
+        except Enrollment.DoesNotExist as error:
+            raise Http404 from error
+        return saved(enrollment, data=EnrollmentSerializer(enrollment).data)

@@ -1,0 +1,25 @@
+"""What is known about therapists, read from the sources."""
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from therapists.models import Enrollment
+
+
+def own_enrollment(person_id: int) -> Enrollment:
+    """Give a person's enrollment with its user; raises Enrollment.DoesNotExist."""
+    return Enrollment.objects.select_related("user").get(user_id=person_id)
+
+
+def enrollments(status: str | None = None) -> QuerySet[Enrollment]:
+    """Give enrollments, narrowed to one status where given; unordered."""
+    found = Enrollment.objects.all()
+    return found.filter(status=status) if status else found
+
+
+def revision_of(enrollment_id: int) -> int | None:
+    """Give the number of an enrollment's newest write; a column of the safety net, unknown to the models."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT revision FROM therapist_enrollments WHERE id = %s", [enrollment_id])
+        row = cursor.fetchone()
+        return int(row[0]) if row else None
