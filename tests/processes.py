@@ -49,6 +49,12 @@ class Copy:
     python: Sequence[str] = (sys.executable,)
     port: int = field(default_factory=free_ports)
     launcher: "subprocess.Popen[bytes] | None" = None
+    is_demo: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where its web is reached."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def output(self) -> Path:
@@ -63,7 +69,7 @@ class Copy:
     def command(self, *options: str) -> tuple[list[str], dict[str, str]]:
         """Give the command line and the environment of `manage.py dev`."""
         kept = {name: value for name, value in os.environ.items() if name not in OF_THIS_RUN}
-        own = {"VAR_DIR": str(self.var_dir), "PORT": str(self.port), "DEMO": "0", "DEBUG": "1"}
+        own = {"VAR_DIR": str(self.var_dir), "PORT": str(self.port), "DEMO": str(int(self.is_demo)), "DEBUG": "1"}
         own |= {"DATABASE_URL": "", "REDIS_URL": "", "PYTHONUNBUFFERED": "1"}
         return [*self.python, str(PROJECT / "manage.py"), "dev", *options], kept | own
 
@@ -75,7 +81,7 @@ class Copy:
                 command, env=environment, stdout=output, stderr=output, start_new_session=True, cwd=PROJECT
             )
         started = self.launcher
-        until(lambda: until_said in self.said or started.poll() is not None, seconds=60, what=until_said)
+        until(lambda: until_said in self.said or started.poll() is not None, seconds=120, what=until_said)
         assert until_said in self.said, self.said
 
     def run(self, *options: str) -> "subprocess.CompletedProcess[str]":

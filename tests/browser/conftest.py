@@ -1,0 +1,67 @@
+"""A whole copy of Keepwell with demo data, and a Chromium that looks at it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.processes import Copy
+
+WORDS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def chromium() -> str:
+    """Find the system's Chromium; without one these tests say so, and under CI that is a failure."""
+    found = next(filter(None, map(shutil.which, WORDS)), None)
+    if found is None:
+        message = "not run: Chromium is missing (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    program = chromium()
+    # Chromium's sandbox refuses root, which containers run as.
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=[*QUIET, *as_root])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def keepwell(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Copy]:
+    """`make run` as a newcomer sees it: every process, demo data, a sign-in."""
+    copy = Copy(Path(tmp_path_factory.mktemp("browser")) / "var", is_demo=True)
+    copy.start()
+    yield copy
+    copy.clean_up()
+
+
+@pytest.fixture
+def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
+    """A fresh window; a script that fails or an address outside fails the test."""
+    window = browser.new_context(base_url=keepwell.url, viewport={"width": 1280, "height": 900})
+    troubles: list[str] = []
+    window.on("weberror", lambda error: troubles.append(str(error.error)))
+    window.on("request", lambda asked: asked.url.startswith((keepwell.url, "data:", "blob:")) or troubles.append(asked.url))
+    expect.set_options(timeout=10_000)
+    yield window.new_page()
+    window.close()
+    assert troubles == []
+
+
+def sign_in(page: Page, email: str, password: str) -> None:
+    """Sign in to the staff's desk."""
+    page.goto("/admin/login/")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
