@@ -30,6 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 BUSY_STATES = ("08", "53", "55P03", "57", "40001", "40P01")
 RETRY_SECONDS = 5
 ANY_FIELD = "non_field_errors"
+INVALID = "invalid"
 
 
 class Problem(exceptions.APIException):
@@ -48,10 +49,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     set_rollback()
     request = context["request"]
     found = _as_problem(error, request)
-    body = problem(
-        status=found.status_code, code=found.code, detail=found.sentence, path=request.path,
-        errors=list(_errors(error, found)),
-    )  # fmt: skip
+    faults = list(_errors(error, found))
+    detail = found.sentence
+    if len(faults) == 1 and found.code == INVALID:
+        detail = " ".join(filter(None, [faults[0].get("field", "") and f"{faults[0]['field']}:", faults[0]["detail"]]))
+    body = problem(status=found.status_code, code=found.code, detail=detail, path=request.path, errors=faults)
     response = Response(body, found.status_code, headers=found.headers)
     response.content_type = MEDIA_TYPE
     return response
@@ -90,7 +92,7 @@ def _as_problem(error: Exception, request: Any) -> Problem:
         case exceptions.NotAuthenticated() if settings.SESSION_COOKIE_NAME in request.COOKIES:
             return _api_problem(error, "session_expired", "Your session has ended. Sign in again.")
         case exceptions.ValidationError() | ModelRefusal():
-            return Problem(400, "invalid", "Something in the request cannot be accepted; `errors` says what.")
+            return Problem(400, INVALID, "Something in the request cannot be accepted; `errors` says what.")
         case exceptions.APIException():
             return _api_problem(error)
         case RequestDataTooBig():

@@ -19,6 +19,10 @@ class ProfileChanges(Strict):
     )
     specialization = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     phone = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=50)
+    # Named, so that whoever sends one is told why it is refused.
+    email = serializers.CharField(read_only=True)
+    status = serializers.CharField(read_only=True)
+    avatar_url = serializers.CharField(read_only=True)
 
 
 class ProfileSerializer(ReadOnly):
