@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from django.db import connection, connections
 from django.test import TransactionTestCase
+from psycopg.pq import TransactionStatus
 from redis.connection import AbstractConnection
 
 from config import embedded
@@ -74,6 +75,11 @@ def _emptied_between_tests() -> Iterator[None]:
 
 def empty_tables() -> None:
     """Delete what a test wrote, with every trigger asleep: history refuses to be emptied, and nothing shall be owed."""
+    if (
+        connection.connection is not None
+        and connection.connection.info.transaction_status is not TransactionStatus.IDLE
+    ):
+        connection.close()  # a test that ran out of time left it in the middle of something
     tables = sorted(set(connection.introspection.django_table_names(only_existing=True)) - KEPT_TABLES)
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")

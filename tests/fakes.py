@@ -30,7 +30,7 @@ def sql(statement: str, *words: Any) -> list[tuple[Any, ...]]:
     """Run one statement on Django's connection, past every model; give its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, words or None)
-        return list(cursor.fetchall()) if cursor.description else []
+        return list(cursor.fetchall()) if cursor.description is not None else []
 
 
 def psql(statement: str) -> None:
@@ -143,8 +143,13 @@ def silently_behind() -> set[tuple[int, str]]:
         sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         owed = {(debt.person_id, target) for debt in Debt.objects.all() for target in debt.targets}
         owed |= set(Ledger.objects.filter(owed_since__isnull=False).values_list("person_id", "target"))
-        owed |= set(Intervention.objects.filter(resolved=False).values_list("person_id", "target"))
+        owed |= {(item.person_id or 0, item.target) for item in Intervention.objects.filter(resolved=False)}
         return behind() - owed
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Tell whether a backend waits for somebody's lock."""
+    return sql("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", pid) == [(True,)]
 
 
 def milliseconds(write: Callable[[], object]) -> float:

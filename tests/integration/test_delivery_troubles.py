@@ -90,6 +90,7 @@ def test_p7_an_item_opens_by_the_rules_and_resolves_itself_when_mended(cast: Cas
     fakes.settled() if trouble.state == "backing_off" else fakes.sweep()
     item.refresh_from_db()
     assert (item.resolved, item.state, item.resolution) == (True, State.RESOLVED, Resolution.AUTO)
+    assert item.attempt_id is not None
     mended = Attempt.objects.get(pk=item.attempt_id)
     assert (mended.person_id, mended.target, mended.outcome) == (cast.ada.pk, TARGET, "settled")
     lines = History.objects.of("intervention", str(item.pk)).values_list("actor", "action", "to_state")
