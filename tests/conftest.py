@@ -23,6 +23,8 @@ from config import embedded
 # before any conftest. Servers of one's own are used where the environment names them.
 VAR_DIR = Path(tempfile.mkdtemp(prefix="keepwell-tests-"))
 VAR_DIR.chmod(0o755)
+# With DEBUG off the static files are looked for here; without the folder every test client would warn.
+(VAR_DIR / "static").mkdir()
 os.environ["VAR_DIR"] = str(VAR_DIR)
 OWN_SERVERS = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 os.environ["DATABASE_URL"] = os.environ.get("DATABASE_URL") or embedded.database_url(VAR_DIR)
