@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sync import statements
+from sync.backoff import NOT_EQUAL
 from sync.mirrors import Declaration, Mirror, Table
 
 # Rows of one transaction that are copied at commit; later ones are only owed. Copying row by row costs nine times a
@@ -147,6 +148,7 @@ DECLARE
   person bigint := current_setting('keepwell.person')::bigint;
   source text := current_setting('keepwell.source');
   locked bigint;
+  behind boolean;
   code text;
   failed text := '';
 BEGIN
@@ -161,11 +163,15 @@ END
 def _copy_block(flow: statements.Flow) -> str:
     target, key = flow.target.name, flow.target.key
     write = statements.update(flow, f"{flow.source.name}.{flow.source.key} = person")
+    unequal = statements.different_people(flow, f"{statements.COPY}.{key} = person")
     return f"""    BEGIN
       LOCK TABLE ONLY {target} IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT {key} INTO locked FROM {target} WHERE {key} = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        {write};
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        {write} RETURNING {statements.differs(flow)} INTO behind;
+        IF NOT FOUND THEN behind := EXISTS ({unequal}); END IF;
+        IF behind THEN failed := failed || '{target}={NOT_EQUAL} '; END IF;
       ELSIF EXISTS (SELECT FROM {target} WHERE {key} = person) THEN
         failed := failed || '{target}=55P03 ';
       ELSE

@@ -14,6 +14,7 @@ DECLARE
   person bigint := current_setting('keepwell.person')::bigint;
   source text := current_setting('keepwell.source');
   locked bigint;
+  behind boolean;
   code text;
   failed text := '';
 BEGIN
@@ -22,7 +23,10 @@ BEGIN
       LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name) RETURNING (copy.full_name IS DISTINCT FROM users.full_name) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.full_name IS DISTINCT FROM users.full_name)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -38,7 +42,10 @@ BEGIN
       LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_profiles AS copy SET bio = therapist_enrollments.bio, experience_years = therapist_enrollments.experience_years, phone = therapist_enrollments.phone, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET bio = therapist_enrollments.bio, experience_years = therapist_enrollments.experience_years, phone = therapist_enrollments.phone, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) RETURNING (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone)); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -57,6 +64,7 @@ DECLARE
   person bigint := current_setting('keepwell.person')::bigint;
   source text := current_setting('keepwell.source');
   locked bigint;
+  behind boolean;
   code text;
   failed text := '';
 BEGIN
@@ -65,7 +73,10 @@ BEGIN
       LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false));
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -81,7 +92,10 @@ BEGIN
       LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -100,6 +114,7 @@ DECLARE
   person bigint := current_setting('keepwell.person')::bigint;
   source text := current_setting('keepwell.source');
   locked bigint;
+  behind boolean;
   code text;
   failed text := '';
 BEGIN
@@ -108,7 +123,10 @@ BEGIN
       LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)));
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -124,7 +142,10 @@ BEGIN
       LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_profiles ON copy.id = therapist_profiles.user_id WHERE copy.id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -140,7 +161,10 @@ BEGIN
       LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING (copy.avatar_revision < users.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.avatar_revision < users.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -156,7 +180,10 @@ BEGIN
       LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision);
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN therapist_profiles ON copy.user_id = therapist_profiles.user_id WHERE copy.user_id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -172,7 +199,10 @@ BEGIN
       LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)));
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)))); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -188,7 +218,10 @@ BEGIN
       LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)));
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
