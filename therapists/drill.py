@@ -147,7 +147,7 @@ def _is_held(name: str) -> bool:
 
 def _start_holder(name: str) -> None:
     """Start a process that holds the locks and outlives us; it leaves its starter at once, so nobody waits for it."""
-    subprocess.run(  # noqa: S603 - a command of our own
+    subprocess.run(
         [sys.executable, str(settings.BASE_DIR / "manage.py"), "drill", "hold", name],
         cwd=settings.BASE_DIR, env=os.environ | {"DATABASE_URL": _database_url()}, start_new_session=True, check=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
