@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from interventions.correlation import request_id
@@ -264,7 +264,10 @@ def log_manual_intervention_needed(
             if is_new:
                 History.objects.bulk_create([_line(item.pk, "opened", SYSTEM, None, State.OPEN)])
         return True
-    except DatabaseError as failure:
+    except Intervention.MultipleObjectsReturned:
+        return True  # it stands there already: without an entity nothing keeps others from writing it twice
+    # Whatever the caller handed over: who reports a failure must not get another one for it.
+    except Exception as failure:  # noqa: BLE001
         code = getattr(failure.__cause__, "sqlstate", None) or type(failure).__name__
         logger.error("interventions.log.failed", extra={"operation": operation, "entity_id": entity_id, "code": code})
         return False
