@@ -44,7 +44,8 @@ class Doorbell:
                 continue
             try:
                 self._send()
-            except (OSError, RuntimeError) as error:
+            # Whatever it was: a thread that dies would leave every later ring of this process unheard.
+            except Exception as error:  # noqa: BLE001
                 logger.warning("sync.doorbell.unheard", extra={"reason": type(error).__name__})
 
 
