@@ -1,0 +1,138 @@
+"""P10: who reaches what. One table; every address of the API stands in it."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from interventions.models import Intervention
+from tests.factories import Cast, UserFactory
+from therapists.models import Enrollment, Status, User, UserType
+from therapists.roles import LEAD, OPERATOR, READ_ONLY
+
+WHO = ("anonymous", "therapist", "client", "read-only", "operator", "lead")
+ITEM = "/api/v1/interventions/{item}/"
+# Method and address, what is sent, and the status for each of WHO.
+TABLE = [
+    ("GET", "/api/v1/therapists/me/", None, (401, 200, 404, 404, 404, 404)),
+    ("PATCH", "/api/v1/therapists/me/", {"bio": "mine"}, (401, 200, 404, 404, 404, 404)),
+    ("GET", "/api/v1/therapists/me/sync/", None, (401, 200, 404, 404, 404, 404)),
+    ("POST", "/api/v1/therapists/me/sync/", {}, (401, 200, 404, 404, 404, 404)),
+    ("DELETE", "/api/v1/therapists/me/avatar/", None, (401, 200, 404, 404, 404, 404)),
+    ("GET", "/api/v1/enrollments/", None, (401, 403, 403, 200, 200, 200)),
+    ("POST", "/api/v1/enrollments/{enrollment}/decision/", {"decision": "suspend"}, (401, 403, 403, 403, 403, 200)),
+    ("POST", "/api/v1/enrollments/999999/decision/", {"decision": "suspend"}, (401, 403, 403, 403, 403, 404)),
+    ("GET", "/api/v1/interventions/", None, (401, 403, 403, 200, 200, 200)),
+    ("GET", ITEM, None, (401, 403, 403, 200, 200, 200)),
+    ("GET", f"/api/v1/interventions/{uuid.UUID(int=1)}/", None, (401, 403, 403, 404, 404, 404)),
+    ("POST", ITEM + "retry/", {}, (401, 403, 403, 403, 200, 200)),
+    # Both sides are equal, so whoever may resolve needs no right to accept.
+    ("POST", ITEM + "resolve/", {}, (401, 403, 403, 403, 200, 200)),
+    ("GET", "/health/", None, (401, 403, 403, 200, 200, 200)),
+    ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204)),
+]
+# Open to everybody, and tested where they are told; PUT of an avatar needs a file and is tested with the avatar.
+ELSEWHERE = {"POST /api/v1/auth/session/", "PUT /api/v1/therapists/me/avatar/"}
+
+
+def caller(who: str, cast: Cast) -> User | None:
+    if who == "anonymous":
+        return None
+    if who == "therapist":
+        return cast.ada
+    if who == "client":
+        return UserFactory.create(user_type=UserType.CLIENT)
+    person = UserFactory.create(user_type=UserType.STAFF, is_staff=True)
+    person.groups.add(Group.objects.get(name={"read-only": READ_ONLY, "operator": OPERATOR, "lead": LEAD}[who]))
+    return person
+
+
+def ask(client: Client, method: str, address: str, body: object) -> Any:
+    return client.generic(method, address, "" if body is None else json.dumps(body), "application/json")
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "body", "statuses"), TABLE, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_each_reaches_what_is_theirs_and_nothing_else(
+    method: str, address: str, body: object, statuses: tuple[int, ...], cast: Cast
+) -> None:
+    for who, status in zip(WHO, statuses, strict=True):
+        expect(status, who, method, address, body, cast)
+        Intervention.objects.all().delete()
+
+
+def expect(status: int, who: str, method: str, address: str, body: object, cast: Cast) -> None:
+    item = Intervention.objects.create(
+        operation="sync", entity_id=str(cast.ada.pk), person_id=cast.ada.pk, target="therapist_profiles", error="x"
+    )
+    enrollment = Enrollment.objects.get(user=cast.ada)
+    client = Client()
+    if (person := caller(who, cast)) is not None:
+        client.force_login(person)
+    answer = ask(client, method, address.format(item=item.pk, enrollment=enrollment.pk), body)
+    assert answer.status_code == status, f"{who}: {answer.content!r}"
+    if answer.status_code >= 400:
+        assert answer["Content-Type"] == "application/problem+json"
+        assert ("WWW-Authenticate" in answer) is (answer.status_code == 401)
+    if answer.status_code in {401, 403}:
+        enrollment.refresh_from_db()
+        item.refresh_from_db()
+        assert (enrollment.status, enrollment.bio, item.state) == (
+            Status.APPROVED,
+            "Twelve years with couples.",
+            "open",
+        )
+
+
+def test_a_therapist_sees_and_writes_their_own_data_whatever_they_send(cast: Cast) -> None:
+    client = Client()
+    client.force_login(cast.ada)
+    for field in ("id", "user_id", "person_id", "status", "email", "is_staff"):
+        answer = client.patch("/api/v1/therapists/me/", {"bio": "x", field: cast.ben.pk}, "application/json")
+        assert answer.status_code == 400
+    assert client.get("/api/v1/therapists/me/").json()["id"] == cast.ada.pk
+    client.patch("/api/v1/therapists/me/", {"bio": "Ada's alone."}, "application/json")
+    assert set(Enrollment.objects.filter(bio="Ada's alone.").values_list("user", flat=True)) == {cast.ada.pk}
+
+
+def test_staff_without_the_flag_are_no_staff(cast: Cast) -> None:
+    """A permission given to a therapist by mistake opens nothing."""
+    cast.ada.groups.add(Group.objects.get(name=LEAD))
+    client = Client()
+    client.force_login(cast.ada)
+    assert client.get("/api/v1/enrollments/").status_code == 403
+
+
+def test_permission_is_read_from_the_source_at_every_request(cast: Cast) -> None:
+    client = Client()
+    client.force_login(cast.vic)
+    assert client.get("/api/v1/interventions/").status_code == 200
+    cast.vic.user_permissions.clear()
+    assert client.get("/api/v1/interventions/").status_code == 403
+    User.objects.filter(pk=cast.vic.pk).update(is_active=False)
+    assert client.get("/api/v1/interventions/").status_code == 401
+
+
+def test_every_address_of_the_api_stands_in_the_table() -> None:
+    told = {f"{method} {address}" for method, address, *_ in TABLE} | ELSEWHERE
+    shapes = {line.replace("{item}", "*").replace("{enrollment}", "*") for line in told}
+    assert set(_addresses()) - shapes == set()
+
+
+def _addresses() -> list[str]:
+    found = []
+    for resolver in get_resolver().url_patterns:
+        if isinstance(resolver, URLResolver) and str(resolver.pattern) == "api/v1/":
+            for entry in resolver.url_patterns:
+                assert isinstance(entry, URLPattern)
+                view = entry.callback.view_class  # type: ignore[union-attr]
+                route = str(entry.pattern).replace("<uuid:pk>", "*").replace("<int:pk>", "*")
+                methods = [m.upper() for m in ("get", "post", "put", "patch", "delete") if hasattr(view, m)]
+                found += [f"{method} /api/v1/{route}" for method in methods]
+    assert len(found) > 10
+    return found

@@ -1,0 +1,58 @@
+"""The documented API is the served one, and its pages need no outside host."""
+
+import re
+from io import StringIO
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    out = StringIO()
+    call_command("spectacular", "--fail-on-warn", "--validate", stdout=out)
+    return yaml.safe_load(out.getvalue())
+
+
+def test_documents_every_address_of_the_contract(schema: Any) -> None:
+    found = {f"{method.upper()} {path}" for path, entry in schema["paths"].items() for method in METHODS & set(entry)}
+    assert found == {
+        "POST /api/v1/auth/session/", "DELETE /api/v1/auth/session/",
+        "GET /api/v1/therapists/me/", "PATCH /api/v1/therapists/me/",
+        "GET /api/v1/therapists/me/sync/", "POST /api/v1/therapists/me/sync/",
+        "PUT /api/v1/therapists/me/avatar/", "DELETE /api/v1/therapists/me/avatar/",
+        "GET /api/v1/enrollments/", "POST /api/v1/enrollments/{id}/decision/",
+        "GET /api/v1/interventions/", "GET /api/v1/interventions/{id}/",
+        "POST /api/v1/interventions/{id}/retry/", "POST /api/v1/interventions/{id}/resolve/",
+    }  # fmt: skip
+
+
+def test_every_operation_documents_the_problem_it_may_answer(schema: Any) -> None:
+    for path, entry in schema["paths"].items():
+        for method in METHODS & set(entry):
+            answer = entry[method]["responses"]["default"]["content"]["application/problem+json"]["schema"]
+            assert answer == {"$ref": "#/components/schemas/Problem"}, f"{method} {path}"
+
+
+def test_every_write_documents_the_envelope(schema: Any) -> None:
+    envelopes = [name for name in schema["components"]["schemas"] if name.startswith("Saved")]
+    assert len(envelopes) == 3
+    for name in envelopes:
+        assert set(schema["components"]["schemas"][name]["properties"]) == {
+            "success", "message", "degraded", "warnings", "revision", "syncStatus", "data",
+        }  # fmt: skip
+
+
+def test_the_pages_name_no_outside_host(client: Client, transactional_db: None) -> None:
+    page = client.get("/api/docs/")
+    script = client.get("/api/docs/?script=")
+    assert (page.status_code, script.status_code) == (200, 200)
+    for answer in (page, script):
+        assert not re.findall(r"https?://(?!testserver)", answer.content.decode())
+    assert not re.findall(r"<script>", page.content.decode()), "an inline script would need 'unsafe-inline'"
+    assert client.get("/api/schema/").status_code == 200
