@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.apps import apps
 from django.core.management import get_commands
+from django.db import connection
 from django.urls import Resolver404, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,3 +177,61 @@ def test_what_is_called_built_is_there(number: int) -> None:
     missing = {row.name: [claim for claim in row.claims if not is_there(claim)] for row in section}
     assert nameless == []
     assert {name: claims for name, claims in missing.items() if claims} == {}
+
+
+class TestTheirSql:
+    """Programs that know the founding tables go on working."""
+
+    # As in their CREATE TABLE: type, whether null is allowed, whether there is a default.
+    LOG = {
+        "id": ("uuid", "NO", True),
+        "operation": ("text", "NO", False),
+        "entity_id": ("text", "YES", False),
+        "error": ("text", "NO", False),
+        "payload": ("jsonb", "YES", False),
+        "timestamp": ("timestamp with time zone", "NO", True),
+        "resolved_at": ("timestamp with time zone", "YES", False),
+        "resolved_by": ("text", "YES", False),
+        "resolution_notes": ("text", "YES", False),
+    }
+
+    def test_finds_the_logs_columns_and_index(self, db: None) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT column_name, data_type, is_nullable, column_default IS NOT NULL"
+                " FROM information_schema.columns WHERE table_name = 'manual_intervention_log'"
+            )
+            found = {name: (kind, null, default) for name, kind, null, default in cursor.fetchall()}
+            cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'idx_manual_intervention_unresolved'")
+            index = str(cursor.fetchone()[0])
+        assert {name: found.get(name) for name in self.LOG} == self.LOG
+        # Theirs allows null, which would be neither resolved nor not.
+        assert found["resolved"] == ("boolean", "NO", True)
+        assert index.endswith('USING btree (resolved, "timestamp" DESC) WHERE (resolved = false)')
+
+    def test_writes_and_counts_as_it_did(self, db: None) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO manual_intervention_log (operation, entity_id, error, payload, timestamp, resolved)"
+                " VALUES ('avatar-sync', '1', 'refused', '{}', now(), false)"
+            )
+            cursor.execute("SELECT COUNT(*) FROM manual_intervention_log WHERE resolved = false")
+            assert cursor.fetchone() == (1,)
+            cursor.execute("UPDATE manual_intervention_log SET resolved = true WHERE entity_id = '1'")
+            cursor.execute("SELECT state, resolved_at IS NOT NULL FROM manual_intervention_log")
+            assert cursor.fetchone() == ("resolved", True)
+
+    def test_measures_the_first_week(self, db: None) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT COUNT(*) as total,
+                       SUM(CASE WHEN u.avatar_url = te.profile_image_url THEN 1 ELSE 0 END) as avatar_synced,
+                       SUM(CASE WHEN te.bio = tp.bio THEN 1 ELSE 0 END) as bio_synced
+                FROM users u
+                LEFT JOIN therapist_enrollments te ON u.email = te.email
+                LEFT JOIN therapist_profiles tp ON u.id = tp.user_id
+                WHERE u.user_type = 'therapist'
+                """
+            )
+            assert cursor.fetchone() == (0, None, None)
