@@ -153,7 +153,7 @@ class Launcher:
         command = (sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments)
         environment = os.environ | self._environment()
         guarded = guard_command(command=command)
-        return subprocess.run(guarded, env=environment, check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603 - a command of ours
+        return subprocess.run(guarded, env=environment, check=False, stdin=subprocess.DEVNULL).returncode
 
     def _wait_for_services(self, seconds: float) -> None:
         self._wait("PostgreSQL", lambda: database_answers(database_in_use()), seconds)

@@ -39,7 +39,7 @@ class Account:
 
     def run(self, command: Sequence[str], *, environment: Mapping[str, str], stdin: str = "") -> None:
         """Run a command of PostgreSQL to its end; raise EmbeddedServerError with what it said when it fails."""
-        finished = subprocess.run(  # noqa: S603 - a command of ours
+        finished = subprocess.run(
             [*self.prefix, *command],
             check=False,
             env=os.environ | dict(environment),
@@ -61,7 +61,7 @@ def account() -> Account:
     if os.geteuid() != 0:
         return Account()
     unshare = shutil.which("unshare")
-    if unshare and not subprocess.run([unshare, *NAMESPACE, "true"], check=False, capture_output=True).returncode:  # noqa: S603 - a command of ours
+    if unshare and not subprocess.run([unshare, *NAMESPACE, "true"], check=False, capture_output=True).returncode:
         return Account(prefix=(unshare, *NAMESPACE))
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     for name in SYSTEM_USERS:

@@ -85,7 +85,7 @@ class Guard:
                 os._exit(1)
 
         user, _, group = (self.options.user or "").partition(":")
-        child = subprocess.Popen(  # noqa: S603 - a command of ours
+        child = subprocess.Popen(
             self.options.command,
             process_group=0,
             preexec_fn=in_child,  # no threads here; runs after the change of user, which clears PDEATHSIG

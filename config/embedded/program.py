@@ -59,7 +59,7 @@ def start_guarded(
 
     It ends when we do, however we end, and holds the locks until then.
     """
-    return subprocess.Popen(  # noqa: S603 - a command of ours
+    return subprocess.Popen(
         command,
         env=os.environ | dict(environment),
         stdin=subprocess.DEVNULL,

@@ -1,0 +1,218 @@
+"""The inbox of interventions and its pages."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from interventions import operations, queries
+from interventions.admin import item, reasons, sentences
+from interventions.admin.changelist import BoundedPaginator, Inbox, TabFilter, is_filtered, search
+from interventions.models import Intervention, State
+
+TABS = (("", "Needs a person"), ("retrying", "Retrying"), ("resolved", "Resolved"), ("all", "All"))
+CAUSES_SHOWN = 4
+
+
+@admin.register(Intervention)
+class InterventionAdmin(ModelAdmin):
+    """What needs a person. Nothing is added, edited or deleted here: items are retried or resolved with proof."""
+
+    list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "retry_button")
+    list_display_links = None
+    list_filter = (TabFilter, "target", "code")
+    list_filter_sheet = True
+    list_per_page = 25
+    list_max_show_all = 25
+    list_before_template = "admin/interventions/inbox_top.html"
+    list_fullwidth = True
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    search_fields = ("id",)
+    search_help_text = "Name, e-mail, error or id"
+    actions = ("retry_selected", "resolve_selected")
+
+    class Media:
+        css = {"all": ("interventions/desk.css",)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Items come from the engine or from `log_manual_intervention_needed` alone."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No item is ever deleted."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No item is edited by a form."""
+        return False
+
+    def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether this person may retry."""
+        return request.user.has_perm("interventions.retry_intervention")
+
+    def has_resolve_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether this person may mark resolved what is equal."""
+        return request.user.has_perm("interventions.resolve_intervention")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Inbox]:
+        """Use the list that looks things up a page at a time."""
+        return Inbox
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Intervention], search_term: str
+    ) -> tuple[QuerySet[Intervention], bool]:
+        """Find by what staff know: a name, an address, an error."""
+        return (search(queryset, search_term.strip()) if search_term.strip() else queryset), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the desk's own pages before the admin's."""
+        guarded = self.admin_site.admin_view
+        return [
+            path("retry/", guarded(self.retry_view), name="interventions_intervention_retry"),
+            path("resolve/", guarded(self.resolve_view), name="interventions_intervention_resolve"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the inbox with its tabs and causes on top."""
+        tab = request.GET.get("tab", "")
+        counts = {
+            "": queries.bounded_count(queries.needing_a_person()),
+            "retrying": queries.bounded_count(queries.retrying()),
+        }
+        top = {
+            "title": "Interventions",
+            "tabs": [
+                {
+                    "name": name,
+                    "url": f"?tab={word}" if word else "?",
+                    "is_open": tab == word,
+                    "count": _count(counts.get(word)),
+                }
+                for word, name in TABS
+            ],
+            "causes": _cause_cards(request) if tab in {"", "retrying", "all"} else [],
+            "chosen_cause": reasons.of_cause(request.GET.get("cause__exact", "")),
+            "is_filtered": is_filtered(request),
+            "open_tab": tab,
+            "retry_url": reverse("admin:interventions_intervention_retry"),
+            "here": request.get_full_path(),
+            "checked_at": timezone.now(),
+        }
+        shown: HttpResponse = super().changelist_view(request, top | (extra_context or {}))
+        return shown
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one item; it is no form."""
+        return item.page(self, request, object_id)
+
+    def retry_view(self, request: HttpRequest) -> HttpResponse:
+        """Retry the items named in the form, then go back where one came from."""
+        return item.retry(self, request)
+
+    def resolve_view(self, request: HttpRequest) -> HttpResponse:
+        """Show both sides of the items named, and resolve them when asked to."""
+        return item.resolve(self, request)
+
+    @action(description="Retry", permissions=["retry"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> None:
+        """Make the selected items' targets due now."""
+        report = operations.retry_items(items=queryset, by=f"user:{request.user.pk}", at=timezone.now())
+        self.message_user(request, sentences.retried(report), messages.SUCCESS if report.done else messages.WARNING)
+
+    @action(description="Mark resolved…", permissions=["resolve"])
+    def resolve_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> HttpResponse:
+        """Go and look at both sides first."""
+        ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: item.MOST_AT_ONCE]]
+        where = reverse("admin:interventions_intervention_resolve")
+        return HttpResponseRedirect(f"{where}?{urlencode({'item': ids}, doseq=True)}")
+
+    @display(description="What failed, and why")
+    def what(self, row: Intervention) -> SafeString:
+        """The place and the reason, leading to the item."""
+        detail = reasons.detail_of(row.cause)
+        why = reasons.headline(row.target, row.code, detail) if row.target else row.error
+        return format_html(
+            '<a class="kw-what" href="{}"><b>{}</b><span>{}</span></a>',
+            reverse("admin:interventions_intervention_change", args=[row.pk]), str(row), why,
+        )  # fmt: skip
+
+    @display(description="Therapist")
+    def therapist(self, row: Any) -> str:
+        """The person's name."""
+        return row.person_name or (f"person {row.person_id}" if row.person_id else row.entity_id or "-")
+
+    @display(description="State")
+    def condition(self, row: Intervention) -> SafeString:
+        """The state as a word, in a colour."""
+        return format_html('<span class="kw-state kw-{}">{}</span>', row.state, State(row.state).label)
+
+    @display(description="Tries")
+    def tries(self, row: Intervention) -> int:
+        """How often it was tried."""
+        return row.attempts
+
+    @display(description="Open for")
+    def open_for(self, row: Intervention) -> SafeString:
+        """How long it has needed somebody."""
+        until = row.resolved_at if row.resolved and row.resolved_at else timezone.now()
+        age = timesince(row.timestamp, until).split(",")[0]
+        return format_html(
+            '<time datetime="{}" title="since {}">{}</time>', row.timestamp.isoformat(), row.timestamp, age
+        )
+
+    @display(description="Next try")
+    def next_try(self, row: Any) -> str:
+        """When it is tried again by itself."""
+        if row.resolved:
+            return "-"
+        if row.next_try_at is None:
+            return "when something changes" if row.target else "not by itself"
+        return f"in {timeuntil(row.next_try_at).split(',')[0]}" if row.next_try_at > timezone.now() else "now"
+
+    @display(description="")
+    def retry_button(self, row: Intervention) -> str:
+        """A button of a form that stands above the list."""
+        if row.resolved or not row.target:
+            return ""
+        return format_html(
+            '<button type="submit" form="kw-retry" name="item" value="{}" class="kw-button" aria-label="Retry {}">Retry</button>',
+            row.pk, str(row),
+        )  # fmt: skip
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Leave the button out for those whom it would refuse."""
+        return self.list_display if self.has_retry_permission(request) else self.list_display[:-1]
+
+
+def _count(number: int | None) -> str:
+    if number is None:
+        return ""
+    return f"{queries.MOST_COUNTED}+" if number > queries.MOST_COUNTED else str(number)
+
+
+def _cause_cards(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        {
+            "items": cause.items,
+            "target": cause.target or "elsewhere",
+            "fact": reasons.reason(cause.code).fact,
+            "detail": reasons.detail_of(cause.cause),
+            "last_at": cause.last_at or cause.first_at,
+            "url": f"?{urlencode({'cause__exact': cause.cause})}",
+            "is_chosen": request.GET.get("cause__exact") == cause.cause,
+        }
+        for cause in queries.causes(CAUSES_SHOWN)
+    ]

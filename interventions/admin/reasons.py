@@ -1,0 +1,81 @@
+"""What a code means to staff: a sentence, and what they can do."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """`fact` completes "… because"; `advice` says what a person can do."""
+
+    fact: str
+    advice: str
+
+
+LOCKED = Reason(
+    "its row or table is locked by somebody else",
+    "Nothing, most often: it is tried again by itself. If it stays so, find the session that holds the lock and end it.",
+)
+COLUMN = Reason(
+    "a column that is written is not there, or has another type",
+    "Somebody changed the table. Bring the column back or change the declaration; it is tried again as soon as the "
+    "table changes.",
+)
+REASONS = {
+    "23514": Reason(
+        "the place refuses the value by a CHECK constraint",
+        "Correct the value at its source, or change the constraint; it is tried again when either changes.",
+    ),
+    "23502": Reason("the place does not accept an empty value", "Fill the fact in at its source."),
+    "23505": Reason(
+        "another row has the same value already, and it must be unique",
+        "Find out which of the two rows is right, and correct the other.",
+    ),
+    "23503": Reason("it refers to a row that is not there", "Bring the row back that it refers to."),
+    "22001": Reason("the value is too long for the column", "Shorten it at its source, or widen the column."),
+    "55P03": LOCKED,
+    "40001": LOCKED,
+    "40P01": LOCKED,
+    "57014": Reason(
+        "writing took too long", "It is tried again by itself. If it stays so, look at triggers and load of the table."
+    ),
+    "42703": COLUMN,
+    "42804": COLUMN,
+    "42P01": Reason("the table is not there", "Bring the table back; it is tried again as soon as it is there."),
+    "42501": Reason("Keepwell's database role may not write there", "Grant the role the right, then retry."),
+    "P0002": Reason(
+        "the person has no row there, and should have",
+        "Create the row (deciding on the enrollment again does), then it fills itself.",
+    ),
+    "P0003": Reason("the person has several rows there", "Decide which row is theirs, and give the other away."),
+    "KW001": Reason(
+        "the value was written, and yet was another when it was read back",
+        "Look for a trigger on the table that changes what is written.",
+    ),
+    "08000": Reason("the database did not answer", "It is tried again by itself."),
+    "": Reason("somebody reported it", "Read what was reported, put it right, and mark it resolved with a note."),
+}
+UNKNOWN = Reason("of an error nobody has described yet", "Look the code up, put the cause right, then retry.")
+
+
+def reason(code: str) -> Reason:
+    """Give the sentence for a SQLSTATE or a code of the engine."""
+    return REASONS.get(code, UNKNOWN)
+
+
+def headline(target: str, code: str, detail: str) -> str:
+    """Say in one line what could not be done and why; `detail` is a constraint, column or table."""
+    named = f" ({detail})" if detail and detail != target else ""
+    if not target:
+        return "Reported for a person to look at."
+    return f"{target} could not be brought in line because {reason(code).fact}{named}."
+
+
+def detail_of(cause: str) -> str:
+    """Give the object that a cause names last."""
+    return cause.rsplit(":", 1)[-1] if ":" in cause else ""
+
+
+def of_cause(cause: str) -> str:
+    """Give the sentence of a cause's code; empty for what is no cause."""
+    parts = cause.split(":")
+    return reason(parts[3]).fact if len(parts) >= 5 else ""

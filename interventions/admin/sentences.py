@@ -1,0 +1,95 @@
+"""What the desk says after and about an action, in numbers and with names."""
+
+import datetime as dt
+from collections.abc import Collection
+
+from django.utils.timesince import timesince
+
+from interventions.handlers import handler
+from interventions.models import Intervention
+from interventions.operations import Report
+from interventions.queries import Moment
+
+ACTIONS = {
+    "opened": "Opened for a person",
+    "reopened": "Reopened: it differs again",
+    "retry": "Retry asked for",
+    "retry_failed": "Retry failed: needs a person again",
+    "retry_lost": "Retry brought no answer in time: needs a person again",
+    "resolved:auto": "Resolved by itself: both sides are equal",
+    "resolved:verified": "Marked resolved: both sides were read back and are equal",
+    "resolved:superseded": "Resolved: it no longer applies",
+    "accepted:accepted": "Difference accepted",
+    "accepted:sql": "Marked resolved by a program that writes SQL",
+}
+
+
+def retried(report: Report) -> str:
+    """Tell what became of a wish to retry."""
+    parts = [f"{_count(report.done, 'retry', 'retries')} started"]
+    if report.already:
+        parts.append(f"{report.already} {_were(report.already)} retrying or resolved already")
+    if report.refused:
+        parts.append(f"{report.refused} cannot be retried: nothing says who and where")
+    return _sentence(parts)
+
+
+def resolved(report: Report) -> str:
+    """Tell what became of a wish to mark resolved."""
+    parts = []
+    if report.done:
+        parts.append(f"{_count(report.done, 'intervention', 'interventions')} resolved, both sides equal")
+    if report.accepted:
+        parts.append(f"{_count(report.accepted, 'difference', 'differences')} accepted")
+    if report.already:
+        parts.append(f"{report.already} {_were(report.already)} resolved already")
+    if report.refused:
+        parts.append(f"{report.refused} {'stays' if report.refused == 1 else 'stay'} open")
+    return _sentence(parts or ["Nothing was selected"])
+
+
+def who(actors: Collection[str]) -> dict[str, str]:
+    """Name the actors of history: people by name, the engine and programs by what they are."""
+    ids = {int(actor[5:]) for actor in actors if actor.startswith("user:") and actor[5:].isdigit()}
+    names = handler().label(ids) if ids else {}
+    return {actor: _name(actor, names) for actor in actors}
+
+
+def done_before(item: Intervention, now: dt.datetime) -> str:
+    """Tell the second of two people who was first."""
+    actor = item.resolved_by or "system"
+    ago = timesince(item.resolved_at, now).split(",")[0] if item.resolved_at else "some time"
+    return f"{who([actor])[actor]} resolved this {ago} ago."
+
+
+def moment(one: Moment, names: dict[str, str]) -> str:
+    """Say one line of a timeline."""
+    if one.kind == "try":
+        took = f"{one.duration_ms} ms"
+        if one.action == "settled":
+            return f"Try {one.number} succeeded after {took}: written, read back, equal"
+        named = f" ({one.error_object})" if one.error_object else ""
+        return f"Try {one.number} failed after {took}: {one.code}{named}"
+    said = ACTIONS.get(one.action, one.action)
+    return said if one.actor == "system" else f"{said}, by {names.get(one.actor, one.actor)}"
+
+
+def _name(actor: str, names: dict[int, str]) -> str:
+    if actor == "system":
+        return "Keepwell"
+    if actor.startswith("sql:"):
+        return f"the database role {actor[4:]}"
+    number = actor.removeprefix("user:")
+    return names.get(int(number), f"user {number}") if number.isdigit() else actor
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _sentence(parts: list[str]) -> str:
+    return ", ".join(parts) + "."
