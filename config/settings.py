@@ -141,6 +141,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "config.csp.allow_eval_in_admin",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -239,12 +240,14 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Every copy equal",
     "SITE_SYMBOL": "health_and_safety",
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": False,
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "config.navigation.groups"},
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {
             "50": "240 253 250", "100": "204 251 241", "200": "153 246 228", "300": "94 234 212",
-            "400": "45 212 191", "500": "20 184 166", "600": "13 148 136", "700": "15 118 110",
-            "800": "17 94 89", "900": "19 78 74", "950": "4 47 46",
+            "400": "45 212 191", "500": "20 184 166", "600": "15 118 110", "700": "17 94 89",
+            "800": "19 78 74", "900": "15 60 57", "950": "4 47 46",
         }
     },
 }  # fmt: skip

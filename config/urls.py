@@ -10,6 +10,7 @@ from interventions.api import urls as interventions
 from sync.api import health
 from sync.api.standing import read_standing
 from therapists import images
+from therapists.admin import drill
 from therapists.api import media
 
 handler400 = outside.bad_request
@@ -18,6 +19,7 @@ handler500 = outside.server_error
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
+    path("admin/drill/", drill.page, name="drill"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),
     path("api/v1/", include(interventions.patterns(read_standing))),

@@ -1,0 +1,63 @@
+"""What the desk's sidebar offers, to each only what they may open."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.exceptions import NotRegistered
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+from interventions.models import History, Intervention
+from therapists.admin import drill
+from therapists.models import Enrollment, Profile, User
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model's list in the sidebar."""
+
+    title: str
+    icon: str
+    model: type[Model]
+
+
+DESK = (Entry("Interventions", "inbox", Intervention), Entry("History", "history", History))
+PEOPLE = (
+    Entry("Enrollments", "assignment_ind", Enrollment),
+    Entry("Profiles", "badge", Profile),
+    Entry("Users", "group", User),
+)
+
+
+def groups(request: HttpRequest) -> list[dict[str, Any]]:
+    """Give the groups and their links in unfold's words; a group without links is left out."""
+    front = {"title": "Front page", "icon": "home", "link": reverse("admin:index")}
+    found = [
+        {"title": "Desk", "items": [front, *_links(request, DESK)]},
+        {"title": "People", "items": _links(request, PEOPLE)},
+    ]
+    if drill.may_drill(request):
+        link = {"title": "Drill", "icon": "experiment", "link": reverse("drill")}
+        found.append({"title": "Development", "items": [link]})
+    return [group for group in found if group["items"]]
+
+
+def _links(request: HttpRequest, entries: tuple[Entry, ...]) -> list[dict[str, Any]]:
+    return [
+        {"title": entry.title, "icon": entry.icon, "link": _address(entry.model)}
+        for entry in entries
+        if _may_look(request, entry.model)
+    ]
+
+
+def _may_look(request: HttpRequest, model: type[Model]) -> bool:
+    try:
+        return bool(admin.site.get_model_admin(model).has_view_permission(request))
+    except NotRegistered:
+        return False
+
+
+def _address(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

@@ -1,0 +1,114 @@
+"""How the copies of the persons on a page stand, in words that staff read."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError, InterfaceError
+from django.urls import reverse
+
+from sync import queries
+from sync.api.standing import bounded_read
+from sync.queries import TargetState
+from therapists.mirrors import ENROLLMENTS, PROFILES, USERS
+from therapists.models import Enrollment, Profile
+
+PLACES = {USERS: "User", ENROLLMENTS: "Enrollment", PROFILES: "Public profile"}
+# Looks are the desk's style classes.
+GOOD, BUSY, LATE, BAD, PLAIN = "kw-resolved", "kw-retrying", "kw-reopened", "kw-open", "kw-plain"
+STATES = {
+    "in_sync": ("up to date", GOOD),
+    "unverifiable": ("up to date, cannot be read back", GOOD),
+    "due": ("follows now", BUSY),
+    "leased": ("being written", BUSY),
+    "backing_off": ("tried again by itself", LATE),
+    "parked": ("waits until the place works again", LATE),
+    "blocked": ("needs a person", BAD),
+    "excluded": ("no copy kept", PLAIN),
+    "deleted": ("deleted", PLAIN),
+}
+NEEDS_A_PERSON = frozenset({"blocked"})
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One person's copies in one word, and how it looks."""
+
+    word: str
+    look: str
+
+
+NOBODY = Summary("not linked", PLAIN)
+UNREAD = Summary("cannot be read", BAD)
+
+
+@dataclass(frozen=True)
+class CopyLine:
+    """One place of one person on the change page."""
+
+    place: str
+    word: str
+    look: str
+    since: dt.datetime | None
+    next_try_at: dt.datetime | None
+    attempts: int
+    link: str
+
+
+def summary(states: Sequence[TargetState]) -> Summary:
+    """Sum one person's states up."""
+    kept = [state for state in states if state.applies]
+    if not kept:
+        return Summary("no copies", PLAIN)
+    if any(state.state in NEEDS_A_PERSON for state in kept):
+        return Summary("needs a person", BAD)
+    synced = sum(state.is_synced for state in kept)
+    if synced == len(kept):
+        return Summary("up to date", GOOD)
+    return Summary(f"{synced} of {len(kept)}, following", LATE)
+
+
+def summaries(person_ids: Collection[int]) -> dict[int, Summary]:
+    """Sum up the copies of each person in one reading; `UNREAD` where there is none to be had."""
+    states = _states(person_ids)
+    if states is None:
+        return dict.fromkeys(person_ids, UNREAD)
+    return {i: summary([state for state in states if state.person_id == i]) for i in person_ids}
+
+
+def lines(person_id: int) -> list[CopyLine] | None:
+    """List every place of one person, with a link to its row; None: it cannot be read."""
+    states = _states([person_id])
+    if states is None:
+        return None
+    links = _links(person_id)
+    return [
+        CopyLine(
+            PLACES.get(state.target, state.target), *STATES.get(state.state, (state.state, PLAIN)),
+            state.owed_since, state.next_attempt_at, state.attempts, links.get(state.target, ""),
+        )
+        for state in states
+    ]  # fmt: skip
+
+
+def _states(person_ids: Collection[int]) -> list[TargetState] | None:
+    if not person_ids:
+        return []
+    try:
+        with bounded_read():
+            return queries.sync_states(person_ids)
+    except (DatabaseError, InterfaceError):
+        return None
+
+
+def _links(person_id: int) -> dict[str, str]:
+    found = {USERS: reverse("admin:therapists_user_change", args=[person_id])}
+    try:
+        with bounded_read():
+            for target, model in ((ENROLLMENTS, Enrollment), (PROFILES, Profile)):
+                pk = model.objects.filter(user_id=person_id).values_list("pk", flat=True).first()
+                if pk is not None:
+                    found[target] = reverse(f"admin:therapists_{model._meta.model_name}_change", args=[pk])
+    except (DatabaseError, InterfaceError):
+        return found
+    return found

@@ -1,0 +1,137 @@
+"""Enrollments and profiles for staff, and the form by which staff decide."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from therapists.admin.base import BUSY, PersonAdmin, told
+from therapists.models import Enrollment, Profile
+from therapists.operations import STATUS_AFTER, Decision, decide
+
+DECIDED = {Decision.APPROVE: "Approved.", Decision.REJECT: "Rejected.", Decision.SUSPEND: "Suspended."}
+UNKNOWN_DECISION = "Choose what you decide: approve, reject or suspend. Nothing was changed."
+ONE_LINE = ("full_name", "email", "phone", "specialization")
+
+
+class DecisionForm(forms.Form):
+    """What staff decide, and why."""
+
+    decision = forms.ChoiceField(
+        choices=[(one.value, one.value.capitalize()) for one in Decision], widget=forms.RadioSelect
+    )
+    reason = forms.CharField(required=False, max_length=2_000, widget=forms.Textarea({"rows": 2}))
+
+
+class PersonRowAdmin(PersonAdmin):
+    """A row that belongs to a user, or to nobody yet."""
+
+    list_select_related = ("user",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Give short texts one line."""
+        if db_field.name in ONE_LINE:
+            kwargs["widget"] = UnfoldAdminTextInputWidget
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, words: str) -> Any:
+        """Find by name, address, the row's id or the person's."""
+        found, is_doubled = super().get_search_results(request, queryset, words)
+        if words.isdecimal():
+            found = found | queryset.filter(pk=int(words)) | queryset.filter(user_id=int(words))
+        return found, is_doubled
+
+
+@admin.register(Enrollment)
+class Enrollments(PersonRowAdmin):
+    """What therapists told the platform. Their status changes by a decision only."""
+
+    list_display = ("name", "email", "status", "created_at", "copies_word")
+    list_filter = ("status",)
+    search_fields = ("full_name", "email")
+    readonly_fields = ("user", "status", "approved_at", "status_reason", "created_at", "updated_at")
+    change_form_outer_after_template = "admin/therapists/decide.html"
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("full_name", "email", "phone", "bio", "experience_years", "specialization", "profile_image_url")}),
+        ("Decision", {"fields": ("status", "approved_at", "status_reason")}),
+        ("Row", {"fields": ("user", "created_at", "updated_at")}),
+    )  # fmt: skip
+
+    @admin.display(description="Name", ordering="full_name")
+    def name(self, row: Enrollment) -> str:
+        """Show a name that can be clicked even where there is none."""
+        return row.full_name or str(row)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Enrollment | None = None) -> list[str]:
+        """An applicant has no user who would own the name; a linked enrollment keeps the address it was linked by."""
+        fields = super().get_readonly_fields(request, obj)
+        if obj is None or obj.user_id is None:
+            return [field for field in fields if field != "full_name"]
+        return [*fields, "email"]
+
+    def get_urls(self) -> list[Any]:
+        """Add the address of decisions."""
+        view = self.admin_site.admin_view(self.decide_view)
+        return [path("<int:pk>/decide/", view, name="therapists_enrollment_decide"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Offer the decision to who may decide."""
+        may = request.user.has_perm("therapists.decide_enrollment")
+        shown = {"decision_form": DecisionForm() if may else None, "enrollment_id": object_id}
+        response: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
+        return response
+
+    @method_decorator(csrf_protect)
+    def decide_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Decide, and say what was decided and how the copies stand."""
+        if not request.user.has_perm("therapists.decide_enrollment"):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        before = get_object_or_404(Enrollment, pk=pk)
+        form = DecisionForm(request.POST)
+        if form.is_valid():
+            self._decide(request, before, Decision(form.cleaned_data["decision"]), form.cleaned_data["reason"])
+        else:
+            messages.error(request, UNKNOWN_DECISION)
+        return HttpResponseRedirect(reverse("admin:therapists_enrollment_change", args=[pk]))
+
+    def _decide(self, request: HttpRequest, before: Enrollment, decision: Decision, reason: str) -> None:
+        by = f"user:{request.user.pk}"
+        try:
+            decide(enrollment_id=before.pk, decision=decision, reason=reason, by=by, at=timezone.now())
+        except OperationalError:
+            messages.error(request, BUSY)
+            return
+        again = " It was so already; the reason was kept." if before.status == STATUS_AFTER[decision] else ""
+        messages.success(request, f"{DECIDED[decision]}{again} {told(before.user_id)}")
+
+
+@admin.register(Profile)
+class Profiles(PersonRowAdmin):
+    """What the public sees: copies, every one, and how often the page was opened."""
+
+    list_display = ("name", "verification_status", "views", "updated_at", "copies_word")
+    list_filter = ("verification_status",)
+    search_fields = ("user__full_name", "user__email")
+    readonly_fields = ("user", "views", "created_at", "updated_at")
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("bio", "experience_years", "phone", "specialization", "verification_status", "profile_image_url")}),
+        ("Row", {"fields": ("user", "views", "created_at", "updated_at")}),
+    )  # fmt: skip
+
+    @admin.display(description="Name", ordering="user__full_name")
+    def name(self, row: Profile) -> str:
+        """Show whose profile it is."""
+        return str(row.user) if row.user else str(row)

@@ -1,0 +1,87 @@
+"""Users for staff: people sign in with an address, and their password is nobody's to see."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet, TextField, Value
+from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
+
+from therapists.admin.base import PersonAdmin
+from therapists.models import User, normal_form
+
+TAKEN = "Somebody signs in with this address already, perhaps in another spelling."
+# What makes somebody powerful is for superusers to give.
+POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+class FreeAddress:
+    """Makes a form refuse an address that is taken in any spelling."""
+
+    cleaned_data: dict[str, Any]
+    instance: User
+
+    def clean_email(self) -> str:
+        """Look the address up by its normal form, as the database's constraint will."""
+        email: str = self.cleaned_data["email"].strip()
+        same = User.objects.filter(email_norm=normal_form(Value(email, TextField())))
+        if same.exclude(pk=self.instance.pk).exists():
+            raise ValidationError(TAKEN, code="taken")
+        return email
+
+
+class NewUserForm(FreeAddress, UserCreationForm):
+    """A user who signs in with an address and a password."""
+
+    class Meta:
+        model = User
+        fields = ("email", "full_name", "user_type")
+
+
+class UserForm(FreeAddress, UserChangeForm):
+    """Everything but the password, which has a page of its own."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+@admin.register(User)
+class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alone make it generic
+    """People who sign in."""
+
+    form, add_form, change_password_form = UserForm, NewUserForm, AdminPasswordChangeForm
+    list_display = ("full_name", "email", "user_type", "is_active", "copies_word")
+    list_filter = ("user_type", "is_active", "is_verified", "is_staff")
+    search_fields = ("full_name", "email")
+    ordering: ClassVar[Any] = ("-id",)
+    readonly_fields = ("created_at", "last_login")
+    filter_horizontal = ("groups", "user_permissions")
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("email", "full_name", "user_type", "avatar_url", "is_verified")}),
+        ("Sign-in", {"fields": ("password", "is_active", "created_at", "last_login")}),
+        ("What they may do", {"fields": POWERS, "classes": ["collapse"]}),
+    )
+    add_fieldsets: Any = (
+        (None, {"fields": ("email", "full_name", "user_type", "usable_password", "password1", "password2")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Keep powers out of the hands of those who are not superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if getattr(request.user, "is_superuser", False) else [*fields, *POWERS]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Give names and addresses one line."""
+        widgets = {"email": UnfoldAdminEmailInputWidget, "full_name": UnfoldAdminTextInputWidget}
+        if db_field.name in widgets:
+            kwargs["widget"] = widgets[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], words: str) -> Any:
+        """Find by name, address or id."""
+        found, is_doubled = super().get_search_results(request, queryset, words)
+        return (found | queryset.filter(pk=int(words)), is_doubled) if words.isdecimal() else (found, is_doubled)
