@@ -143,7 +143,7 @@ class InterventionAdmin(ModelAdmin):
     def what(self, row: Intervention) -> SafeString:
         """The place and the reason, leading to the item."""
         detail = reasons.detail_of(row.cause)
-        why = reasons.headline(row.target, row.code, detail) if row.target else row.error
+        why = reasons.line(row.target, row.code, detail) if row.target else row.error
         return format_html(
             '<a class="kw-what" href="{}"><b>{}</b><span>{}</span></a>',
             reverse("admin:interventions_intervention_change", args=[row.pk]), str(row), why,
@@ -179,7 +179,7 @@ class InterventionAdmin(ModelAdmin):
         if row.resolved:
             return "-"
         if row.next_try_at is None:
-            return "when something changes" if row.target else "not by itself"
+            return "on a change" if row.target else "not by itself"
         return f"in {timeuntil(row.next_try_at).split(',')[0]}" if row.next_try_at > timezone.now() else "now"
 
     @display(description="")

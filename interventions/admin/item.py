@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from interventions import operations, queries
-from interventions.admin import reasons, sentences
+from interventions.admin import reasons, sentences, table
 from interventions.handlers import Comparison, Entity, handler
 from interventions.models import Intervention, Resolution, State
 
@@ -62,6 +62,7 @@ def page(admin: "ModelAdmin[Intervention]", request: HttpRequest, object_id: str
         "advice": reasons.reason(found.code).advice,
         "next_try": dt.datetime.fromisoformat(planned[entity]) if entity and entity in planned else None,
         "timeline": [{"at": one.at, "text": sentences.moment(one, names), "tone": _tone(one)} for one in moments],
+        "table": table.rows(side.comparison) if side.comparison else [],
         "places": [cell.place for cell in side.comparison.rows[0].cells] if side.comparison else [],
         "may_retry": entity is not None and not found.resolved and _may(request, "retry_intervention"),
         "may_resolve": not found.resolved and _may(request, "resolve_intervention"),

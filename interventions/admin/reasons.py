@@ -62,6 +62,12 @@ def reason(code: str) -> Reason:
     return REASONS.get(code, UNKNOWN)
 
 
+def line(target: str, code: str, detail: str) -> str:
+    """Say the reason alone, short enough for a list."""
+    fact = reason(code).fact
+    return fact[0].upper() + fact[1:] + (f" ({detail})" if detail and detail != target else "") + "."
+
+
 def headline(target: str, code: str, detail: str) -> str:
     """Say in one line what could not be done and why; `detail` is a constraint, column or table."""
     named = f" ({detail})" if detail and detail != target else ""
