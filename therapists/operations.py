@@ -52,10 +52,10 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
     with _primary():
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes)
-        enrollment = Enrollment.objects.get(user_id=person_id)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
+        rows = Enrollment.objects.select_for_update(no_key=True) if facts else Enrollment.objects.all()
+        enrollment = rows.get(user_id=person_id)
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
-            enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
             _save(enrollment, facts)
         enrollment.user = user
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})

@@ -28,8 +28,7 @@ def read_standing(person_id: int | None) -> Standing:
     if person_id is None:
         return Standing()
     try:
-        with bounded_read():
-            states = queries.sync_states([person_id])
+        states = queries.sync_states([person_id])
     except (DatabaseError, InterfaceError) as error:
         code = str(getattr(error.__cause__, "sqlstate", None) or "08000")
         logger.warning("sync.standing.unread", extra={"person_id": person_id, "code": code})

@@ -12,7 +12,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelRefusal
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError
 from django.test import Client, RequestFactory
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from interventions.api import outside
 from tests import fakes
@@ -113,7 +113,7 @@ class TestBadInput:
         "body", ["{", "[" * 100_000, '{"bio": NaN}', b"\xff\xfe", '{"bio": Infinity}'], ids=range(5)
     )
     def test_of_malformed_json(self, ada: Client, body: str | bytes) -> None:
-        problem(ada.generic("PATCH", ME, body, "application/json"), 400, "parse_error")  # type: ignore[arg-type]
+        problem(ada.generic("PATCH", ME, body, "application/json"), 400, "parse_error")
 
     def test_of_what_is_no_object(self, ada: Client) -> None:
         for body in ("[1]", '"text"', "null", "1"):

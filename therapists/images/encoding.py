@@ -55,7 +55,7 @@ def reencoded(upload: Upload) -> bytes:
     """
     _check(upload)
     try:
-        child = subprocess.run(  # noqa: S603 - our own interpreter and our own file
+        child = subprocess.run(
             # -I: neither the environment nor the working directory decides what the child imports.
             [sys.executable, "-I", "-B", str(CHILD)],
             input=upload.content, capture_output=True, timeout=SECONDS, check=False, env={},

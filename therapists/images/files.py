@@ -58,7 +58,7 @@ def _flush(name: str) -> None:
         path = Path(default_storage.path(name))
     except NotImplementedError:
         return
-    for place in (path, path.parent, path.parent.parent):
+    for place in (path, *path.parents[:3]):
         handle = os.open(place, os.O_RDONLY)
         try:
             os.fsync(handle)
