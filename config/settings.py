@@ -241,6 +241,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "health_and_safety",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
+    "DASHBOARD_CALLBACK": "sync.admin.front.callback",
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "config.navigation.groups"},
     "BORDER_RADIUS": "8px",
     "COLORS": {

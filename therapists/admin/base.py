@@ -134,7 +134,7 @@ class PersonAdmin(ModelAdmin):
             "shows_copies": True,
             "person_id": person,
             "copy_lines": copies.lines(person) if person is not None else [],
-            "interventions_link": f"{inbox}?tab=all&q={person}" if inbox and person is not None else "",
+            "interventions_link": f"{inbox}?tab=all&person_id__exact={person}" if inbox and person is not None else "",
         }
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

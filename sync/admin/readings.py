@@ -1,0 +1,101 @@
+"""What the front page shows, each number read on its own: what cannot be read says so and spoils nothing else."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from sync.mirrors import declaration
+
+# A page that waits for a number longer than this is worth less than the page without it.
+READ_MS, LOCK_MS = 2_000, 100
+HOURS = 24
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Value]):
+    """A value, or the knowledge that there is none to be had: never a zero that nobody counted."""
+
+    value: Value | None = None
+    is_known: bool = True
+
+
+@dataclass(frozen=True)
+class TargetLine:
+    """What is owed of one target, and how much of that only a person moves."""
+
+    target: str
+    owed: int = 0
+    blocked: int = 0
+    oldest_at: dt.datetime | None = None
+
+    @property
+    def retrying(self) -> int:
+        """What moves by itself."""
+        return self.owed - self.blocked
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What happened to interventions from `at` on for an hour."""
+
+    at: dt.datetime
+    opened: int = 0
+    resolved: int = 0
+
+
+def read(what: Callable[[], Value]) -> Reading[Value]:
+    """Read within bounds; a database that does not answer, or answers late, makes an unknown reading."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}; SET LOCAL lock_timeout = {LOCK_MS}")
+            return Reading(what())
+    except (DatabaseError, InterfaceError):
+        return Reading(is_known=False)
+
+
+# A person's target counts once, whether the ledger knows of it, debt does, or both; debt is always to be tried.
+_OWED = """
+SELECT target, count(*), count(*) FILTER (WHERE is_blocked), min(since)
+FROM (SELECT target, person_id, bool_and(is_blocked) AS is_blocked, min(since) AS since
+      FROM (SELECT target, person_id, owed_since AS since,
+                   next_attempt_at IS NULL AND NOT is_paused AND coalesce(lease_until <= clock_timestamp(), true)
+                       AS is_blocked
+            FROM sync_ledger WHERE owed_since IS NOT NULL AND excluded_reason IS NULL
+            UNION ALL
+            SELECT unnest(targets), person_id, at, false FROM sync_debt) AS rows
+      GROUP BY target, person_id) AS owed
+GROUP BY target
+"""
+
+
+def targets() -> list[TargetLine]:
+    """Tell of every declared target what is owed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OWED)
+        found = {line.target: line for line in (TargetLine(*row) for row in cursor.fetchall())}
+    return [found.get(target, TargetLine(target)) for target in declaration().targets]
+
+
+# A retry that failed gives its item back; it does not open one.
+_HOURS = """
+SELECT date_trunc('hour', at), count(*) FILTER (WHERE action IN ('opened', 'reopened')),
+       count(*) FILTER (WHERE to_state = 'resolved')
+FROM intervention_history
+WHERE object_type = 'intervention' AND at >= %s
+GROUP BY 1
+"""
+
+
+def hours(now: dt.datetime) -> list[Hour]:
+    """Count what opened and what was resolved in each of the last 24 hours, oldest first."""
+    first = now.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=HOURS - 1)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOURS, [first])
+        found = {row[0]: Hour(*row) for row in cursor.fetchall()}
+    every = [first + dt.timedelta(hours=number) for number in range(HOURS)]
+    return [found.get(at, Hour(at)) for at in every]
