@@ -34,7 +34,7 @@ def _pick(salt: int, words: str) -> str:
 # Sentences fill the places of format() in the order of demo_texts.SENTENCES.
 _SAID = (
     ", ".join(
-        f"replace(replace({_pick(50 + place, f'w.say_{kind}')}, '{{{{years}}}}', years::text), '{{{{topic}}}}', w.topics[topic])"
+        f"replace(replace({_pick(50 + place, f'w.say_{kind}')}, '{{{{years}}}}', coalesce(years::text, '')), '{{{{topic}}}}', w.topics[topic])"
         for place, kind in enumerate(demo_texts.SENTENCES)
     )
     .replace("{{", "{")
