@@ -31,6 +31,10 @@ class ApiView(APIView):
     parser_classes: Any = [BoundedJSONParser]
     metadata_class = None
 
+    def translated(self, error: Exception) -> Exception:
+        """Give the problem behind an error of an operation; the error itself where there is none."""
+        return error
+
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Say that the answer is the caller's own."""
         final: Response = super().finalize_response(request, response, *args, **kwargs)

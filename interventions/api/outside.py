@@ -1,11 +1,41 @@
 """Errors outside of the framework's views: problems under /api/, Django's pages elsewhere."""
 
+from collections.abc import Callable
+from http import HTTPStatus
+
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from interventions.api.problems import plain_problem
+from interventions.api.problems import MEDIA_TYPE, plain_problem
 
 PREFIX = "/api/"
+KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Vary")
+
+
+class ProblemsOnly:
+    """
+    Middleware: whatever still leaves /api/ as an error of another form becomes a problem.
+
+    With DEBUG on, what a middleware raises (an unknown host, a session that vanished) never reaches a handler of ours.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, as a problem where it is an error."""
+        response = self.get_response(request)
+        is_ours = response.headers.get("Content-Type", "").startswith(MEDIA_TYPE)
+        if response.status_code < 400 or is_ours or not request.path.startswith(PREFIX):
+            return response
+        status = HTTPStatus(response.status_code)
+        answer = plain_problem(
+            request, status=status, code=status.name.lower(), detail=f"{status.description or status.phrase}."
+        )
+        for name in KEPT_HEADERS:
+            if name in response.headers:
+                answer[name] = response.headers[name]
+        return answer
 
 
 def no_such_address(request: HttpRequest, path: str = "") -> HttpResponse:

@@ -47,7 +47,9 @@ class Problem(exceptions.APIException):
 def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     """Answer any exception of a view; nothing is left to a page with a stack trace."""
     set_rollback()
-    request = context["request"]
+    request, translate = context["request"], getattr(context.get("view"), "translated", None)
+    if translate is not None:
+        error = translate(error)
     found = _as_problem(error, request)
     faults = list(_errors(error, found))
     detail = found.sentence

@@ -8,7 +8,7 @@ from unittest import mock
 import psycopg
 import pytest
 from django.conf import settings as configured
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelRefusal
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError
 from django.test import Client, RequestFactory
@@ -251,6 +251,26 @@ class TestFailures:
                 fakes.milliseconds(lambda: problem(ada.patch(ME, {"bio": "x"}, "application/json"), 503, "unavailable"))
                 < 4_000
             )
+
+
+@pytest.mark.usefixtures("either_debug")
+@pytest.mark.parametrize(
+    "failure", [DisallowedHost("secret value"), RuntimeError("secret value"), BadRequest("secret value")]
+)
+def test_a_failure_in_a_middleware_is_a_problem_too(settings: Any, client: Client, failure: Exception) -> None:
+    settings.MIDDLEWARE = [
+        "interventions.middleware.RequestId",
+        "interventions.api.outside.ProblemsOnly",
+        *settings.MIDDLEWARE[1:],
+    ]
+    client.raise_request_exception = False
+    with mock.patch("django.contrib.sessions.middleware.SessionMiddleware.process_request", side_effect=failure):
+        answer = client.get(ME)
+        status = 500 if isinstance(failure, RuntimeError) else 400
+        problem(
+            answer, status, "internal_server_error" if status == 500 and configured.DEBUG else answer.json()["code"]
+        )
+        assert client.get("/admin/").headers["Content-Type"].startswith("text/html")
 
 
 def test_a_failure_outside_of_any_view_is_a_problem_too(rf: RequestFactory) -> None:

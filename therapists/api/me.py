@@ -35,13 +35,13 @@ AROUND_BYTES = 64 * 1024
 class TherapistView(ApiView):
     """A view of the caller's own enrollment."""
 
-    def handle_exception(self, exc: Exception) -> Response:
+    def translated(self, error: Exception) -> Exception:
         """Answer 404 where the caller is no therapist, and 4xx for an image that is refused."""
-        if isinstance(exc, Enrollment.DoesNotExist):
-            exc = Problem(404, "no_enrollment", "You have no enrollment as a therapist.")
-        if isinstance(exc, images.ImageRefused):
-            exc = Problem(413 if exc.code == "image_too_large" else 400, exc.code, str(exc), field="image")
-        return super().handle_exception(exc)
+        if isinstance(error, Enrollment.DoesNotExist):
+            return Problem(404, "no_enrollment", "You have no enrollment as a therapist.")
+        if isinstance(error, images.ImageRefused):
+            return Problem(413 if error.code == "image_too_large" else 400, error.code, str(error), field="image")
+        return error
 
 
 class OwnProfileView(TherapistView):
