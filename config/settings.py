@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config import embedded
@@ -241,6 +242,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "health_and_safety",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("sync/mark.svg")}],
     "DASHBOARD_CALLBACK": "sync.admin.front.callback",
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "config.navigation.groups"},
     "BORDER_RADIUS": "8px",

@@ -109,12 +109,13 @@ def net_card(net: Reading[Status]) -> Card:
 
 def cause_line(cause: items.Cause) -> dict[str, Any]:
     """Give a cause with its sentence and the way into the inbox."""
+    detail = reasons.detail_of(cause.cause)
     fact = f"because {reasons.reason(cause.code).fact}" if cause.target else reasons.reason(cause.code).fact
     return {
         "items": cause.items,
         "target": cause.target or "elsewhere",
         "fact": fact,
-        "detail": reasons.detail_of(cause.cause),
+        "detail": detail if detail != cause.target else "",
         "since": cause.first_at,
         "link": f"{_inbox()}?{urlencode({'cause__exact': cause.cause})}",
     }

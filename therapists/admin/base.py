@@ -1,11 +1,14 @@
 """What every admin of a person's row shares: copies in sight, narrow saves, messages that are true."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.db import OperationalError, models
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
@@ -20,8 +23,10 @@ from therapists.admin import copies
 from therapists.mirrors import DECLARATION
 from therapists.models import Enrollment, Profile, User
 
+LOCK_MS, STATEMENT_MS = 2_000, 5_000
 BUSY = "Somebody else is writing there right now, so nothing was changed. Try again in a moment."
 NOT_LINKED = "Nobody signs in with this address yet, so there are no copies."
+REFUSED = "The database refused this: another row has such a value already. Nothing was changed."
 SAVING = "_keepwell_saved"
 
 
@@ -31,9 +36,10 @@ class PeopleList(ChangeList):
     result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page, then every row's standing in one reading."""
-        super().get_results(request)
-        rows = list(self.result_list)
+        """Fetch the page within bounds, then every row's standing in one reading."""
+        with bounded():
+            super().get_results(request)
+            rows = list(self.result_list)
         ids = {row: person_of(row) for row in rows}
         found = copies.summaries({person for person in ids.values() if person is not None})
         for row, person in ids.items():
@@ -103,6 +109,19 @@ class PersonAdmin(ModelAdmin):
         if getattr(request, SAVING, None) is None:
             super().message_user(request, message, level, *args, **kw)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Fetch the row within bounds; in a save they hold until its end."""
+        with bounded():
+            return super().get_object(request, object_id, from_field)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list, or say that its table cannot be read."""
+        try:
+            response: HttpResponse = super().changelist_view(request, extra_context)
+        except (OperationalError, ProgrammingError):
+            return self.unreadable(request)
+        return response
+
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -110,16 +129,25 @@ class PersonAdmin(ModelAdmin):
         try:
             shown = (extra_context or {}) | self.about_copies(request, object_id)
             response: HttpResponse = super().changeform_view(request, object_id, form_url, shown)
-        except OperationalError:
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            setattr(request, SAVING, None)
             if request.method != "POST":
-                raise
-            messages.error(request, BUSY)
+                return self.unreadable(request)
+            messages.error(request, REFUSED if isinstance(error, IntegrityError) else BUSY)
             return HttpResponseRedirect(request.get_full_path())
         saved, committed = getattr(request, SAVING, None), response.status_code == 302
         setattr(request, SAVING, None)
         if saved is not None and committed:
             messages.success(request, f"Saved. {told(person_of(saved))}")
         return response
+
+    def unreadable(self, request: HttpRequest) -> HttpResponse:
+        """Say that the table cannot be read, instead of waiting for whoever holds it."""
+        context = self.admin_site.each_context(request) | {
+            "title": "Cannot be read right now",
+            "table": self.opts.db_table,
+        }
+        return TemplateResponse(request, "admin/therapists/unreadable.html", context, status=503)
 
     def about_copies(self, request: HttpRequest, object_id: Any) -> dict[str, Any]:
         """Give the template what it shows of the person's copies."""
@@ -140,6 +168,14 @@ class PersonAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let nobody but superusers delete a person's row."""
         return bool(getattr(request.user, "is_superuser", False))
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Bound what a page waits for: a table that somebody has locked must not hold the web's threads."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS}")
+        yield
 
 
 def person_of(row: Any) -> int | None:

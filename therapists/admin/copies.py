@@ -77,10 +77,10 @@ def summaries(person_ids: Collection[int]) -> dict[int, Summary]:
 
 
 def lines(person_id: int) -> list[CopyLine] | None:
-    """List every place of one person, with a link to its row; None: it cannot be read."""
+    """List every place of one person with a link to its row, if anything is kept; None: it cannot be read."""
     states = _states([person_id])
-    if states is None:
-        return None
+    if states is None or not any(state.applies for state in states):
+        return None if states is None else []
     links = _links(person_id)
     return [
         CopyLine(

@@ -2,12 +2,14 @@
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet, TextField, Value
 from django.http import HttpRequest
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from django.utils.html import format_html
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from therapists.admin.base import PersonAdmin
@@ -41,12 +43,12 @@ class NewUserForm(FreeAddress, UserCreationForm):
         fields = ("email", "full_name", "user_type")
 
 
-class UserForm(FreeAddress, UserChangeForm):
+class UserForm(FreeAddress, forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone make it generic
     """Everything but the password, which has a page of its own."""
 
     class Meta:
         model = User
-        fields = "__all__"
+        fields = ("email", "full_name", "user_type", "is_active", *POWERS)
 
 
 @admin.register(User)
@@ -58,16 +60,22 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
     list_filter = ("user_type", "is_active", "is_verified", "is_staff")
     search_fields = ("full_name", "email")
     ordering: ClassVar[Any] = ("-id",)
-    readonly_fields = ("created_at", "last_login")
+    readonly_fields = ("password_note", "created_at", "last_login")
     filter_horizontal = ("groups", "user_permissions")
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("email", "full_name", "user_type", "avatar_url", "is_verified")}),
-        ("Sign-in", {"fields": ("password", "is_active", "created_at", "last_login")}),
+        ("Sign-in", {"fields": ("password_note", "is_active", "created_at", "last_login")}),
         ("What they may do", {"fields": POWERS, "classes": ["collapse"]}),
     )
     add_fieldsets: Any = (
         (None, {"fields": ("email", "full_name", "user_type", "usable_password", "password1", "password2")}),
     )
+
+    @admin.display(description="Password")
+    def password_note(self, row: User) -> str:
+        """Tell whether there is a password, and where it is changed; nothing of the password itself."""
+        fact = "Set." if row.has_usable_password() else "None: cannot sign in."
+        return format_html('{} <a class="text-link" href="../password/">Change it</a>', fact)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Keep powers out of the hands of those who are not superusers."""
