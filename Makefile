@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write mutants clean
+.PHONY: help run test verify lock screenshots bench-write mutants storm clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make screenshots  take pictures of the screens'
 	@echo 'make bench-write  measure what a write costs'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
+	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
 
 # One simple command, so that make starts it without a shell between: who kills make stops Keepwell.
@@ -51,13 +52,16 @@ lock:
 	@rm -rf var/lock
 
 screenshots: $(DEVELOPMENT)
-	@$(BIN)/python manage.py screenshots
+	@$(BIN)/python -m tests.browser.screenshots
 
 bench-write: $(DEVELOPMENT)
-	@$(BIN)/python manage.py bench_write
+	@$(BIN)/python -m tests.bench_write
 
 mutants: $(DEVELOPMENT)
-	@$(BIN)/python -m mutmut run
+	@$(BIN)/python -m tests.mutants
+
+storm: $(DEVELOPMENT)
+	@STORM_SECONDS=$${STORM_SECONDS:-300} $(BIN)/python -m pytest tests/concurrency/test_storm.py -q
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -40,6 +40,8 @@ def configure(config: dict[str, Any]) -> None:
                 "django.db.backends": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
+                # A line for every tick would hide what matters.
+                "celery.beat": {"level": "WARNING"},
             },
         }
     )

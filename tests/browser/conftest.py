@@ -11,7 +11,13 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.processes import Copy
 
 WORDS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def chromium() -> str:
@@ -52,8 +58,11 @@ def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
     window = browser.new_context(base_url=keepwell.url, viewport={"width": 1280, "height": 900})
     troubles: list[str] = []
     window.on("weberror", lambda error: troubles.append(str(error.error)))
-    window.on("request", lambda asked: asked.url.startswith((keepwell.url, "data:", "blob:")) or troubles.append(asked.url))
+    window.on(
+        "request", lambda asked: asked.url.startswith((keepwell.url, "data:", "blob:")) or troubles.append(asked.url)
+    )
     expect.set_options(timeout=10_000)
+    window.set_default_timeout(10_000)
     yield window.new_page()
     window.close()
     assert troubles == []

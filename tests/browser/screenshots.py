@@ -1,0 +1,62 @@
+"""`make screenshots`: start a copy with demo data and renew the pictures of the documentation."""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.conftest import QUIET, chromium, sign_in
+from tests.processes import PROJECT, Copy
+
+PICTURES = PROJECT / "docs" / "pictures"
+INBOX = "/admin/interventions/intervention/"
+PASSWORD = "keepwell-in-development"
+# Until the demo's debt has become items.
+QUIET_AFTER_SECONDS = 25
+
+
+def main(folder: Path) -> None:
+    """Take every picture, light and dark, wide and narrow."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = Copy(Path(tempfile.mkdtemp(prefix="keepwell-pictures-")) / "var", is_demo=True)
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    copy.start()
+    try:
+        time.sleep(QUIET_AFTER_SECONDS)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=[*QUIET, *as_root])
+            for scheme, suffix in (("light", ""), ("dark", "-dark")):
+                take(browser, copy, folder, scheme, suffix, width=1280)
+                take(browser, copy, folder, scheme, f"{suffix}-phone", width=390)
+            browser.close()
+    finally:
+        copy.clean_up()
+
+
+def take(browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, width: int) -> None:
+    """Walk through the desk once and photograph it."""
+    is_dark = scheme == "dark"
+    window = browser.new_context(
+        base_url=copy.url, viewport={"width": width, "height": 860}, color_scheme="dark" if is_dark else "light"
+    )
+    page = window.new_page()
+    sign_in(page, "lena@keepwell.example", PASSWORD)
+    for name, path in (("front-page", "/admin/"), ("inbox", INBOX), ("drill", "/admin/drill/")):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=folder / f"{name}{suffix}.png")
+    page.goto(INBOX)
+    page.locator("a.kw-what").filter(has_text="CHECK").first.click()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / f"item{suffix}.png")
+    page.get_by_role("link", name="Mark resolved…").click()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / f"resolve{suffix}.png")
+    window.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES)
