@@ -168,6 +168,10 @@ def _fact_row(
     present: dict[str, set[int]],
 ) -> FactRow:
     pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
+    # Of a fact that may be written anywhere, the newest is the source: worth a word only where another place differs.
+    is_contested = isinstance(mirror, SharedMirror) and any(
+        sights[person_id, p].differs for p in pairs if (person_id, p) in sights
+    )
     cells = []
     for table in declared.tables:
         place = _place_in(mirror, table.name)
@@ -181,7 +185,7 @@ def _fact_row(
                     table.name,
                     text=seen[0].actual if seen else _source_text(person_id, place, pairs, sights),
                     differs=any(s.differs for s in seen) or any(p in unread for p in into),
-                    is_source=not into or (isinstance(mirror, SharedMirror) and not any(s.differs for s in seen)),
+                    is_source=not into or (is_contested and not any(s.differs for s in seen)),
                     is_absent=person_id not in present[table.name],
                 )
             )
