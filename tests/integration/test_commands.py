@@ -206,7 +206,7 @@ class TestSeedAcceptance:
     def test_makes_therapists_with_all_three_rows_in_line_and_staff_with_their_role(
         self, transactional_db: None, settings: Any
     ) -> None:
-        settings.DEBUG = True
+        settings.DEBUG, settings.SYNC_RECEIVERS = True, False
         answer = self.seeded()
         assert set(answer) == {"ada", "ben", "vic", "sam", "lena", "root"}
         for key in ("ada", "ben"):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 from django.utils.timesince import timesince
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             unresolved = Intervention.objects.filter(resolved=False)
             number = unresolved.count()
             items = [_line(item, at) for item in unresolved.order_by("timestamp", "pk")[:LISTED]]
-        except DatabaseError as error:
+        except Error as error:
             raise CommandError(
                 f"Unknown: interventions cannot be read ({type(error).__name__}).", returncode=2
             ) from error

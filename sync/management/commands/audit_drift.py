@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 
 from sync import repair
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         """Compare, and print the counts."""
         try:
             counts = repair.audit(owe=owe)
-        except DatabaseError as error:
+        except Error as error:
             raise CommandError(f"The copies could not be compared: {type(error).__name__}.", returncode=2) from error
         unlinked = counts.pop("unlinked", 0)
         if options["json"]:
