@@ -5,7 +5,6 @@ from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from therapists import drill
@@ -28,7 +27,6 @@ def page(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@csrf_protect
 @require_http_methods(["GET", "HEAD", "POST"])
 def _page(request: HttpRequest) -> HttpResponse:
     if not may_drill(request):

@@ -10,8 +10,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.csrf import csrf_protect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from therapists.admin.base import BUSY, PersonAdmin, told
@@ -92,7 +90,6 @@ class Enrollments(PersonRowAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return response
 
-    @method_decorator(csrf_protect)
     def decide_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Decide, and say what was decided and how the copies stand."""
         if not request.user.has_perm("therapists.decide_enrollment"):

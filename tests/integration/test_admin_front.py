@@ -1,0 +1,210 @@
+"""The front page: true numbers, or the word that there are none; and the policy under which the desk runs."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from interventions.models import History, Intervention
+from sync import triggers
+from sync.admin import bars, readings
+from sync.models import Gap
+from tests import fakes
+from tests.factories import Cast, UserFactory, therapists
+from therapists.models import Enrollment, UserType
+
+NOW = dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def desk(cast: Cast) -> Client:
+    """Vic, who may look at everything."""
+    client = Client()
+    client.force_login(cast.vic)
+    return client
+
+
+def page(client: Client) -> str:
+    answer = client.get(reverse("admin:index"))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def cards(client: Client) -> dict[str, Any]:
+    return {card.title: card for card in client.get(reverse("admin:index")).context["cards"]}
+
+
+def blocked(count: int) -> None:
+    """Make so many people whose profile refuses their new bio; the refusal ends with this call."""
+    people = therapists(count)
+    with fakes.refusing("therapist_profiles", "bio IS DISTINCT FROM 'Refused there.'"):
+        Enrollment.objects.filter(user__in=people).update(bio="Refused there.")
+        fakes.sweep()
+
+
+class TestNumbers:
+    def test_are_counted_from_what_is_owed_and_open(self, desk: Client) -> None:
+        blocked(6)
+        found = cards(desk)
+        assert (found["Needs a person"].number, found["Needs a person"].verdict) == ("6", "too many")
+        assert found["Oldest owed"].number.endswith("seconds")
+        assert found["Safety net"].number == "whole"
+
+    def test_tell_what_follows_by_itself_from_what_is_blocked(self, desk: Client) -> None:
+        # Cleo's debt has been seen by no worker yet.
+        assert cards(desk)["Retrying by itself"].number == "1"
+        blocked(2)
+        lines = {line.target: line for line in desk.get(reverse("admin:index")).context["targets"].value}
+        assert (lines["therapist_profiles"].blocked, lines["users"].owed) == (2, 0)
+
+    def test_count_a_person_once_who_owes_twice(self, desk: Client, cast: Cast) -> None:
+        with fakes.asleep():
+            fakes.sql(
+                "INSERT INTO sync_debt (person_id, targets, revision)"
+                " SELECT person_id, targets, revision FROM sync_debt"
+            )
+        assert cards(desk)["Retrying by itself"].number == "1"
+
+    def test_are_good_when_nothing_is_owed(self, desk: Client) -> None:
+        fakes.settled()
+        found = cards(desk)
+        assert [(c.number, c.verdict) for c in found.values()][:2] == [
+            ("0", "on target"),
+            ("nothing owed", "on target"),
+        ]
+        assert "Nothing is open." in page(desk)
+
+    def test_cost_few_queries(self, desk: Client) -> None:
+        blocked(3)
+        page(desk)
+        with CaptureQueriesContext(connection) as queries:
+            page(desk)
+        few = len(queries)
+        blocked(12)
+        with CaptureQueriesContext(connection) as queries:
+            page(desk)
+        assert len(queries) == few <= 50
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize(
+        ("table", "unknown"),
+        [
+            ("manual_intervention_log", {"Needs a person"}),
+            ("sync_ledger", {"Oldest owed", "Retrying by itself"}),
+            ("sync_gap", {"Safety net"}),
+        ],
+    )
+    def test_says_so_and_spoils_nothing_else(self, table: str, unknown: set[str], desk: Client) -> None:
+        with fakes.locked_table(table):
+            found = cards(desk)
+        assert {title for title, card in found.items() if card.number == "cannot be read"} == unknown
+        assert all(found[title].verdict == "unknown" for title in unknown)
+
+    def test_history_shows_no_empty_chart(self, desk: Client) -> None:
+        with fakes.locked_table("intervention_history"):
+            text = page(desk)
+        assert "<figure" not in text
+        assert "cannot be read" in text
+
+    def test_causes_are_not_called_none(self, desk: Client) -> None:
+        with fakes.locked_table("manual_intervention_log"):
+            text = page(desk)
+        assert "Nothing is open." not in text
+
+
+class TestNet:
+    def test_without_debt_is_not_whole(self, desk: Client) -> None:
+        triggers.uninstall()
+        try:
+            card = cards(desk)["Safety net"]
+        finally:
+            triggers.install()
+        assert (card.number, card.verdict) == ("not whole", "writes go unseen")
+
+    def test_without_copying_is_debt_alone(self, desk: Client, copying_off: None) -> None:
+        card = cards(desk)["Safety net"]
+        assert (card.number, card.note) == ("debt alone", "debt on, copying off, no gap")
+
+    def test_with_a_gap_waits_for_an_audit(self, desk: Client) -> None:
+        Gap.objects.create(closed_at=timezone.now())
+        assert cards(desk)["Safety net"].verdict == "not audited since"
+
+
+class TestCauses:
+    def test_lead_into_the_inbox_narrowed_to_them(self, desk: Client) -> None:
+        blocked(2)
+        cause = Intervention.objects.values_list("cause", flat=True).distinct().get()
+        address = f"{reverse('admin:interventions_intervention_changelist')}?{urlencode({'cause__exact': cause})}"
+        assert address.replace("&", "&amp;") in page(desk)
+        assert desk.get(address).context["cl"].result_count == 2
+
+
+class TestHours:
+    def test_count_what_opened_and_what_was_resolved(self, transactional_db: None) -> None:
+        fakes.sql("ALTER TABLE intervention_history DISABLE TRIGGER USER")
+        lines = [("opened", None, "open", 0), ("reopened", "resolved", "reopened", 2), ("retry_failed", "retrying", "open", 2),
+                 ("resolved:auto", "open", "resolved", 23), ("opened", None, "open", 24)]  # fmt: skip
+        for action, before, after, hours in lines:
+            History.objects.create(
+                actor="system", action=action, object_type="intervention", object_id="1", from_state=before,
+                to_state=after, at=NOW - dt.timedelta(hours=hours),
+            )  # fmt: skip
+        History.objects.create(
+            actor="user:1", action="approve", object_type="enrollment", object_id="1", to_state="approved", at=NOW
+        )
+        fakes.sql("ALTER TABLE intervention_history ENABLE TRIGGER USER")
+        found = readings.hours(NOW)
+        assert len(found) == readings.HOURS
+        assert [hour.opened for hour in found][-3:] == [1, 0, 1]
+        assert (sum(hour.opened for hour in found), found[0].resolved) == (2, 1)
+
+
+class TestBars:
+    def test_show_a_one_beside_a_thousand(self) -> None:
+        drawn = bars.chart("Opened", "", [(NOW, 1000), (NOW, 1), (NOW, 0)])
+        assert [bar.height for bar in drawn.bars] == [bars.HEIGHT, bars.LEAST_SEEN, 0]
+        assert drawn.outline.endswith("most in the hour from 12:30, 1000.")
+
+    def test_can_be_read_without_seeing(self, desk: Client) -> None:
+        blocked(1)
+        text = page(desk)
+        assert text.count('role="img"') == text.count("Show as table") == 2
+        assert "Opened per hour: 1 in the last 24 hours" in text
+
+
+class TestReaders:
+    def test_without_the_permission_see_no_number(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(UserFactory.create(is_staff=True, user_type=UserType.STAFF))
+        text = page(client)
+        assert "kw-numbers" not in text
+        assert "Read-only" in text
+
+    def test_are_offered_in_the_sidebar_what_they_may_open(self, desk: Client, cast: Cast, settings: Any) -> None:
+        settings.DEBUG = True
+        text = page(desk)
+        assert reverse("admin:therapists_user_changelist") in text
+        assert reverse("drill") not in text
+        cast.vic.user_permissions.clear()
+        assert reverse("admin:therapists_user_changelist") not in page(desk)
+        assert not Group.objects.filter(user=cast.vic).exists()
+
+
+class TestPolicy:
+    def test_allows_eval_in_the_admin_and_nowhere_else(self, desk: Client) -> None:
+        def scripts(address: str) -> str:
+            policy = desk.get(address)["Content-Security-Policy"]
+            return next(part.strip() for part in policy.split(";") if part.strip().startswith("script-src"))
+
+        assert scripts(reverse("admin:index")) == "script-src 'self' 'unsafe-eval'"
+        assert scripts(reverse("admin:login")) == "script-src 'self' 'unsafe-eval'"
+        for address in (reverse("docs"), reverse("landing"), "/health/live", "/administration/"):
+            assert scripts(address) == "script-src 'self'"
