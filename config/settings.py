@@ -112,6 +112,10 @@ CELERY_BEAT_SCHEDULE = {
     # A tick that nobody took within its interval is worthless: expire it, or a stopped worker comes back to a heap.
     "sweep": {"task": "sync.tasks.sweep", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "high", "expires": 30}},
     "prune": {"task": "sync.tasks.prune", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
+    "remove-unused-avatars": {
+        "task": "therapists.tasks.remove_unused_avatars", "schedule": 3600,
+        "options": {"queue": "low", "expires": 3600},
+    },
     "audit": {
         "task": "sync.tasks.audit", "schedule": AUDIT_INTERVAL_HOURS * 3600,
         "options": {"queue": "low", "expires": 3600},
@@ -139,6 +143,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "interventions.middleware.RequestId",
+    "interventions.api.outside.ProblemsOnly",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -179,6 +184,7 @@ LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP to the process itself
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from interventions import operations as interventions
+from interventions import items
 from interventions.models import Resolution
 from sync import ledger, reconcile
 from sync.backoff import FailureClass, Limits, Urgency, classify, decide
@@ -87,10 +87,14 @@ def fan_out(person_id: int, *, budget_ms: int) -> bool:
 
 
 def bring_in_line(people: Collection[int]) -> Report:
-    """Owe every target of the people and bring them in line at once, in one transaction; failures become items."""
+    """
+    Owe every target of the people, and bring them in line at once; failures become items.
+
+    The wish is committed before the work: when the work is interrupted, a worker takes it up.
+    """
+    ledger.owe(people=people, targets=declaration().targets, reason="asked")
     with transaction.atomic():
         reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
-        ledger.owe(people=people, targets=declaration().targets, reason="asked")
         return _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people))
 
 
@@ -117,10 +121,10 @@ def _deliver(claim: Claim) -> Report:
     }
     _record(claim, failed, at, duration_ms)
     mended = ledger.settle(entities=settled, duration_ms=duration_ms)
-    interventions.settle_items(entities={e: mended.get(e) for e in settled}, resolution=Resolution.AUTO, at=at)
+    items.settle_items(entities={e: mended.get(e) for e in settled}, resolution=Resolution.AUTO, at=at)
     if gone:
         ledger.forget_people(result.gone)
-        interventions.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
+        items.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
     ledger.forget_debt(claim)
     return Report(len(claim.entities), len(settled) + len(gone), len(failed))
 
@@ -130,20 +134,20 @@ def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, durati
     if not failed:
         return
     before = ledger.rows(failed)
-    outcomes, items = [], []
+    outcomes, failures = [], []
     for entity, problem in sorted(failed.items()):
         outcome, opens_item = _decide(entity, problem, before.get(entity), claim.entities[entity], at)
         outcomes.append(outcome)
         if opens_item:
-            items.append(
-                interventions.Failure(
+            failures.append(
+                items.Failure(
                     person_id=entity[0], target=entity[1], code=problem.code,
                     failure_class=classify(problem.code), detail=problem.error_object, attempts=outcome.attempts,
                 )
             )  # fmt: skip
     schema = ledger.schema_of(tables())
     ledger.record_failures(outcomes=outcomes, schema=schema, duration_ms=duration_ms)
-    interventions.open_items(failures=items, at=at)
+    items.open_items(failures=failures, at=at)
 
 
 def _decide(

@@ -1,7 +1,6 @@
 """Wake the workers without ever making anybody wait: rings are coalesced and sent by a thread of their own."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 
@@ -20,7 +19,7 @@ class Doorbell:
         self._send: Callable[[], object] | None = None
         self._wanted = threading.Event()
         self._starting = threading.Lock()
-        self._owner = 0
+        self._thread: threading.Thread | None = None
 
     def connect(self, send: Callable[[], object]) -> None:
         """Say what a ring sends."""
@@ -29,12 +28,16 @@ class Doorbell:
     def ring(self) -> None:
         """Ask for a worker's attention soon."""
         self._wanted.set()
-        # A fork inherits the flag but not the thread.
-        if self._owner != os.getpid():
+        if not self._is_served():
             with self._starting:
-                if self._owner != os.getpid():
-                    threading.Thread(target=self._serve, name="doorbell", daemon=True).start()
-                    self._owner = os.getpid()
+                if not self._is_served():
+                    self._thread = threading.Thread(target=self._serve, name="doorbell", daemon=True)
+                    self._thread.start()
+
+    def _is_served(self) -> bool:
+        # Neither a fork, which inherits the object but not the thread, nor an error of our own that ended the thread
+        # may leave later rings unheard.
+        return self._thread is not None and self._thread.is_alive()
 
     def _serve(self) -> None:
         while True:
@@ -44,8 +47,7 @@ class Doorbell:
                 continue
             try:
                 self._send()
-            # Whatever it was: a thread that dies would leave every later ring of this process unheard.
-            except Exception as error:  # noqa: BLE001
+            except (OSError, RuntimeError) as error:
                 logger.warning("sync.doorbell.unheard", extra={"reason": type(error).__name__})
 
 

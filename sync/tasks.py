@@ -3,6 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from interventions import operations as interventions
 from sync import delivery, doorbell, drift, ledger, repair
@@ -39,7 +40,7 @@ def prune() -> None:
 def _ring() -> None:
     try:
         drain.apply_async(queue="high", expires=60, ignore_result=True)
-    except OperationalError as error:
+    except (OperationalError, RedisError) as error:
         raise OSError("The broker did not take the message.") from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, WebError, expect, sync_playwright
 
 from tests.processes import Copy
 
@@ -57,10 +57,16 @@ def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
     """A fresh window; a script that fails or an address outside fails the test."""
     window = browser.new_context(base_url=keepwell.url, viewport={"width": 1280, "height": 900})
     troubles: list[str] = []
-    window.on("weberror", lambda error: troubles.append(str(error.error)))
-    window.on(
-        "request", lambda asked: asked.url.startswith((keepwell.url, "data:", "blob:")) or troubles.append(asked.url)
-    )
+
+    def note_error(error: WebError) -> None:
+        troubles.append(str(error.error))
+
+    def note_outside(asked: Request) -> None:
+        if not asked.url.startswith((keepwell.url, "data:", "blob:")):
+            troubles.append(asked.url)
+
+    window.on("weberror", note_error)
+    window.on("request", note_outside)
     expect.set_options(timeout=10_000)
     window.set_default_timeout(10_000)
     yield window.new_page()

@@ -1,0 +1,153 @@
+"""Items as the engine opens and settles them: set-based, in the transaction that finds or mends the failure."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from interventions.correlation import request_id
+from interventions.handlers import Entity
+from interventions.models import History, Resolution, State
+
+SYNC = "sync"
+SYSTEM = "system"
+# A cause that comes back within a week is the same item again, not a new one.
+REOPENS_WITHIN = dt.timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A target that could not be brought in line. `detail` names tables, columns and constraints, never values."""
+
+    person_id: int
+    target: str
+    code: str
+    failure_class: str
+    detail: str
+    attempts: int
+
+    @property
+    def cause(self) -> str:
+        """What items of the same reason share."""
+        return ":".join([self.target, SYNC, self.failure_class, self.code, self.detail])
+
+    @property
+    def error(self) -> str:
+        """The line that stands in `error`: codes and names only."""
+        return f"{self.target}: {self.failure_class} {self.code}" + (f" ({self.detail})" if self.detail else "")
+
+
+_REOPEN = """
+UPDATE manual_intervention_log AS item
+SET resolved = false, state = 'reopened', resolved_at = NULL, resolved_by = NULL, resolution = NULL, compared = NULL,
+    error = f.error, code = f.code, cause = f.cause, attempts = f.attempts, last_failed_at = %(at)s
+FROM (SELECT * FROM jsonb_to_recordset(%(failures)s::jsonb)
+      AS f (entity_id text, target text, error text, code text, cause text, attempts int)) AS f
+WHERE item.id = (
+    SELECT id FROM manual_intervention_log AS last
+    WHERE last.operation = 'sync' AND last.entity_id = f.entity_id AND last.target = f.target
+    ORDER BY last.resolved, last.resolved_at DESC LIMIT 1)
+  AND item.resolved AND (item.resolution = 'accepted' OR item.resolved_at > %(since)s)
+RETURNING item.id
+"""
+_OPEN = """
+WITH before AS (
+    SELECT id, state FROM manual_intervention_log
+    WHERE NOT resolved AND operation = 'sync' AND entity_id = ANY(%(entity_ids)s)
+), opened AS (
+    INSERT INTO manual_intervention_log AS item
+        (operation, entity_id, person_id, target, error, code, cause, attempts, last_failed_at, timestamp, payload)
+    SELECT 'sync', f.entity_id, f.entity_id::bigint, f.target, f.error, f.code, f.cause, f.attempts, %(at)s, %(at)s,
+           jsonb_build_object('person_id', f.entity_id::bigint, 'target', f.target)
+    FROM jsonb_to_recordset(%(failures)s::jsonb)
+        AS f (entity_id text, target text, error text, code text, cause text, attempts int)
+    ORDER BY f.entity_id, f.target
+    ON CONFLICT (operation, entity_id, target) WHERE NOT resolved DO UPDATE
+    SET error = excluded.error, code = excluded.code, cause = excluded.cause, attempts = excluded.attempts,
+        last_failed_at = excluded.last_failed_at, retry_until = NULL, retry_by = NULL,
+        state = CASE item.state WHEN 'retrying' THEN 'open' ELSE item.state END
+    RETURNING item.id)
+SELECT opened.id, before.state FROM opened LEFT JOIN before USING (id)
+"""
+
+
+def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
+    """
+    Make sure that each failure has exactly one live item, in the caller's transaction.
+
+    An item that was resolved within a week, or whose difference had been accepted, is reopened instead of doubled.
+    """
+    if not failures:
+        return
+    words: dict[str, Any] = {
+        "failures": json.dumps(
+            [
+                {"entity_id": str(f.person_id), "target": f.target, "error": f.error, "code": f.code,
+                 "cause": f.cause, "attempts": f.attempts}
+                for f in failures
+            ]
+        ),
+        "entity_ids": [str(f.person_id) for f in failures],
+        "at": at,
+        "since": at - REOPENS_WITHIN,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_REOPEN, words)
+        reopened = {row[0] for row in cursor.fetchall()}
+        cursor.execute(_OPEN, words)
+        rows = cursor.fetchall()
+    lines = [line(i, "reopened", SYSTEM, State.RESOLVED, State.REOPENED) for i in reopened]
+    lines += [line(i, "opened", SYSTEM, None, State.OPEN) for i, before in rows if before is None]
+    lines += [line(i, "retry_failed", SYSTEM, State.RETRYING, State.OPEN) for i, b in rows if b == State.RETRYING]
+    History.objects.bulk_create(lines)
+
+
+_SETTLE = """
+WITH live AS (
+    SELECT item.id, item.state, e.attempt
+    FROM manual_intervention_log AS item
+    JOIN unnest(%(people)s::text[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
+        ON item.entity_id = e.person AND item.target = e.target
+    WHERE NOT item.resolved AND item.operation = 'sync'
+    ORDER BY item.id FOR UPDATE OF item)
+UPDATE manual_intervention_log AS item
+SET resolved = true, state = 'resolved', resolution = %(resolution)s, resolved_at = %(at)s, resolved_by = 'system',
+    resolution_notes = NULL, compared = NULL, retry_until = NULL, retry_by = NULL, attempt_id = live.attempt
+FROM live WHERE item.id = live.id
+RETURNING item.id, live.state
+"""
+
+
+def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolution, at: dt.datetime) -> int:
+    """
+    Resolve the live items of targets that are in line again, in the transaction that brought them there.
+
+    The value is the attempt that mended the target, where one is on record. Gives the number of items resolved.
+    """
+    if not entities:
+        return 0
+    ordered = sorted(entities)
+    words: dict[str, Any] = {
+        "people": [str(person_id) for person_id, _ in ordered],
+        "targets": [target for _, target in ordered],
+        "attempts": [entities[entity] for entity in ordered],
+        "resolution": resolution,
+        "at": at,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, words)
+        settled = cursor.fetchall()
+    action = f"resolved:{resolution}"
+    History.objects.bulk_create(line(i, action, SYSTEM, before, State.RESOLVED) for i, before in settled)
+    return len(settled)
+
+
+def line(item_id: object, action: str, by: str, before: str | None, after: str) -> History:
+    """Give a line of history about an item, to be added."""
+    return History(
+        actor=by, action=action, object_type="intervention", object_id=str(item_id),
+        from_state=before, to_state=after, request_id=request_id.get(),
+    )  # fmt: skip
