@@ -1,0 +1,114 @@
+"""`make mutants`: break each promise on purpose, in a copy of the tree, and see whether its test notices."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "var", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis",
+    ".import_linter_cache", ".coverage*", "*.pyc",
+)  # fmt: skip
+# A broken lock may make a test wait for ever; none of them takes half as long when nothing is broken.
+SECONDS_A_TEST = 40
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One way to break one promise: in `file` the only `find` becomes `replace`; then `test` must fail."""
+
+    promise: str
+    breaks: str
+    file: str
+    find: str
+    replace: str
+    test: str
+
+    def break_in(self, tree: Path) -> str:
+        """Apply the patch to a tree and give the file's text from before; raises ValueError when it does not fit."""
+        path = tree / self.file
+        before = path.read_text()
+        if before.count(self.find) != 1:
+            raise ValueError(f"{self.file} holds the text to replace {before.count(self.find)} times, not once.")
+        path.write_text(before.replace(self.find, self.replace))
+        return before
+
+
+def listed() -> list[Mutant]:
+    """Read mutants.toml."""
+    return [Mutant(**mutant) for mutant in tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["mutant"]]
+
+
+def run(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Run tests in a tree; give pytest's exit code (1: a test failed) and its last words."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        f"--timeout={SECONDS_A_TEST}",
+        *tests,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tree,
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    words = [line for line in done.stdout.splitlines() if re.match(r"(E  |FAILED|ERROR|\d+ )", line)]
+    return done.returncode, " ".join(words[-1:]) or done.stderr[-200:]
+
+
+def verdict(mutant: Mutant, tree: Path) -> str:
+    """Break the tree, run the test, mend the tree; give `caught`, or what is wrong instead."""
+    try:
+        before = mutant.break_in(tree)
+    except ValueError as error:
+        return f"STALE: {error}"
+    try:
+        code, words = run(tree, [mutant.test])
+    finally:
+        (tree / mutant.file).write_text(before)
+    if code == 1:
+        return "caught"
+    return "SURVIVED" if code == 0 else f"NOT RUN (pytest says {code}): {words}"
+
+
+def main() -> int:
+    """Print a table; 1 when a mutant survives, or a test fails although nothing is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="P3", help="the mutants of one promise")
+    only: str | None = parser.parse_args().only
+    mutants = [mutant for mutant in listed() if only in (None, mutant.promise)]
+    if not mutants:
+        parser.error(f"mutants.toml has none for {only}.")
+    with tempfile.TemporaryDirectory(prefix="keepwell-mutants-") as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        code, words = run(tree, sorted({mutant.test for mutant in mutants}))
+        if code:
+            print(f"Nothing was broken yet, and a test fails: {words}")
+            return 1
+        found = []
+        for mutant in mutants:
+            found.append(verdict(mutant, tree))
+            print(f"{mutant.promise:4} {found[-1]:9} {mutant.breaks}", flush=True)
+    print(f"{found.count('caught')} of {len(found)} caught.")
+    return int(found.count("caught") < len(found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
