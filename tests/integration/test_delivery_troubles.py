@@ -74,9 +74,13 @@ def test_p3_the_write_takes_no_longer_than_its_budget(cast: Cast, trouble: Troub
             took.append(fakes.milliseconds(lambda: row.save(update_fields=["status"])))  # noqa: B023
         return statistics.median(took)
 
-    usual = writes()
-    with trouble.make(cast.ada.pk):
-        assert writes() <= usual + LONGER_AT_MOST_MS
+    longer = []
+    for _ in range(3):  # other work on the machine may spoil a measurement, hardly three; a wait spoils all of them
+        usual = writes()
+        with trouble.make(cast.ada.pk):
+            longer.append(writes() - usual)
+        fakes.settled()
+    assert min(longer) <= LONGER_AT_MOST_MS, longer
 
 
 def test_p7_an_item_opens_by_the_rules_and_resolves_itself_when_mended(cast: Cast, trouble: Trouble) -> None:
@@ -135,7 +139,7 @@ def test_p3_callers_timeouts_do_not_turn_a_locked_copy_into_a_failed_write(cast:
 def test_p3_an_answer_about_states_does_not_wait_for_a_locked_table(cast: Cast, layers: str) -> None:
     with fakes.locked_table(TARGET):
         suspend(cast.ada)
-        took = fakes.milliseconds(lambda: fakes.states(cast.ada.pk))
+        took = min(fakes.milliseconds(lambda: fakes.states(cast.ada.pk)) for _ in range(3))
         assert fakes.states(cast.ada.pk)[TARGET] in {"due", "backing_off"}
     assert took < LONGER_AT_MOST_MS
 
