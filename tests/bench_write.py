@@ -114,14 +114,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1500, help="calls of each kind")
     rounds: int = parser.parse_args().rounds
     connections.settings["default"]["OPTIONS"].pop("pool", None)
-    try:
-        with embedded.servers(conftest.VAR_DIR):
-            call_command("migrate", verbosity=0)
-            triggers.install()
-            costs = measure(rounds)
-            connections.close_all()
-    finally:
-        conftest.pytest_unconfigure()
+    with embedded.servers(conftest.VAR_DIR):
+        call_command("migrate", verbosity=0)
+        triggers.install()
+        costs = measure(rounds)
+        connections.close_all()
     print(f"{rounds} interleaved calls of each, medians")
     for name in (BARE, NET, EVERYTHING, THREE):
         to_bare, to_three = (costs[name].ratio_to(costs[other]) for other in (BARE, THREE))

@@ -1,5 +1,6 @@
 """One PostgreSQL and one Valkey for the whole run, the cast, and what every test leaves as it found it."""
 
+import atexit
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ from config import embedded
 # before any conftest. Servers of one's own are used where the environment names them.
 VAR_DIR = Path(tempfile.mkdtemp(prefix="keepwell-tests-"))
 VAR_DIR.chmod(0o755)
+atexit.register(shutil.rmtree, VAR_DIR, ignore_errors=True)
 # With DEBUG off the static files are looked for here; without the folder every test client would warn.
 (VAR_DIR / "static").mkdir()
 os.environ["VAR_DIR"] = str(VAR_DIR)
@@ -38,10 +40,6 @@ from tests.factories import Cast, assemble_cast  # noqa: E402
 
 # What migrations and post_migrate wrote once stays between tests.
 KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
-
-
-def pytest_unconfigure() -> None:
-    shutil.rmtree(VAR_DIR, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

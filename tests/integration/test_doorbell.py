@@ -105,7 +105,12 @@ class TestDoorbell:
         doorbell.connect(send)
         doorbell.ring()
         assert hung.wait(10)
-        assert fakes.milliseconds(lambda: [doorbell.ring() for _ in range(1000)]) < 1000
+
+        def ring_often() -> None:
+            for _ in range(1000):
+                doorbell.ring()
+
+        assert fakes.milliseconds(ring_often) < 1000
         go.set()
         fakes.wait_until(lambda: len(sent) == 2, what="the others became one")
 
