@@ -27,6 +27,7 @@ STATES = {
     "excluded": ("no copy kept", PLAIN),
     "deleted": ("deleted", PLAIN),
 }
+DUE = frozenset({"due", "leased"})
 NEEDS_A_PERSON = frozenset({"blocked"})
 
 
@@ -53,6 +54,8 @@ class CopyLine:
     next_try_at: dt.datetime | None
     attempts: int
     link: str
+    # Nothing is planned because it is anybody's turn now.
+    is_due: bool
 
 
 def summary(states: Sequence[TargetState]) -> Summary:
@@ -86,6 +89,7 @@ def lines(person_id: int) -> list[CopyLine] | None:
         CopyLine(
             PLACES.get(state.target, state.target), *STATES.get(state.state, (state.state, PLAIN)),
             state.owed_since, state.next_attempt_at, state.attempts, links.get(state.target, ""),
+            state.state in DUE,
         )
         for state in states
     ]  # fmt: skip
