@@ -1,4 +1,8 @@
-"""`make screenshots`: start a copy with demo data and renew the pictures of the documentation."""
+"""
+`make screenshots`: start a copy with demo data and renew the pictures of the documentation.
+
+With a folder as argument, every page is photographed into it light and dark, wide and narrow: for looking at.
+"""
 
 import os
 import sys
@@ -18,8 +22,8 @@ PASSWORD = "keepwell-in-development"
 QUIET_AFTER_SECONDS = 25
 
 
-def main(folder: Path) -> None:
-    """Take every picture, light and dark, wide and narrow."""
+def main(folder: Path, *, is_everything: bool) -> None:
+    """Take the pictures of the documentation, or every picture there is."""
     folder.mkdir(parents=True, exist_ok=True)
     copy = Copy(Path(tempfile.mkdtemp(prefix="keepwell-pictures-")) / "var", is_demo=True)
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -28,9 +32,10 @@ def main(folder: Path) -> None:
         time.sleep(QUIET_AFTER_SECONDS)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=[*QUIET, *as_root])
-            for scheme, suffix in (("light", ""), ("dark", "-dark")):
+            for scheme, suffix in (("light", ""), ("dark", "-dark")) if is_everything else (("light", ""),):
                 take(browser, copy, folder, scheme, suffix, width=1280)
-                take(browser, copy, folder, scheme, f"{suffix}-phone", width=390)
+                if is_everything:
+                    take(browser, copy, folder, scheme, f"{suffix}-phone", width=390)
             browser.close()
     finally:
         copy.clean_up()
@@ -59,4 +64,4 @@ def take(browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, w
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES, is_everything=len(sys.argv) > 1)
