@@ -125,7 +125,10 @@ class History(models.Model):
         db_table = "intervention_history"
         verbose_name_plural = "history"
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["object_type", "object_id", "id"], name="history_of_object")]
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "id"], name="history_of_object"),
+            models.Index(fields=["at"], name="history_at"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_type} {self.object_id}"

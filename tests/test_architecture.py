@@ -139,5 +139,5 @@ def test_the_top_level_is_as_agreed() -> None:
     beside = {
         n for n in found if n.startswith(".") or n.endswith((".md", ".lock")) or n in {"LICENSE", "Makefile", "docs"}
     }
-    assert TOP_LEVEL <= found
+    assert found >= TOP_LEVEL
     assert found - beside == TOP_LEVEL

@@ -17,6 +17,10 @@ from tests.processes import PROJECT, Copy
 
 PICTURES = PROJECT / "docs" / "pictures"
 INBOX = "/admin/interventions/intervention/"
+LOOKED_AT = (
+    ("front-page", "/admin/"), ("inbox", INBOX), ("drill", "/admin/drill/"),
+    ("enrollments", "/admin/therapists/enrollment/"), ("history", "/admin/interventions/history/"),
+)  # fmt: skip
 PASSWORD = "keepwell-in-development"
 # Until the demo's debt has become items.
 QUIET_AFTER_SECONDS = 25
@@ -33,15 +37,17 @@ def main(folder: Path, *, is_everything: bool) -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=[*QUIET, *as_root])
             for scheme, suffix in (("light", ""), ("dark", "-dark")) if is_everything else (("light", ""),):
-                take(browser, copy, folder, scheme, suffix, width=1280)
+                take(browser, copy, folder, scheme, suffix, width=1280, is_everything=is_everything)
                 if is_everything:
-                    take(browser, copy, folder, scheme, f"{suffix}-phone", width=390)
+                    take(browser, copy, folder, scheme, f"{suffix}-phone", width=390, is_everything=True)
             browser.close()
     finally:
         copy.clean_up()
 
 
-def take(browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, width: int) -> None:
+def take(
+    browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, *, width: int, is_everything: bool
+) -> None:
     """Walk through the desk once and photograph it."""
     is_dark = scheme == "dark"
     window = browser.new_context(
@@ -49,7 +55,7 @@ def take(browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, w
     )
     page = window.new_page()
     sign_in(page, "lena@keepwell.example", PASSWORD)
-    for name, path in (("front-page", "/admin/"), ("inbox", INBOX), ("drill", "/admin/drill/")):
+    for name, path in LOOKED_AT if is_everything else LOOKED_AT[:2]:
         page.goto(path)
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"{name}{suffix}.png")
@@ -57,9 +63,10 @@ def take(browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, w
     page.locator("a.kw-what").filter(has_text="CHECK").first.click()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=folder / f"item{suffix}.png")
-    page.get_by_role("link", name="Mark resolved…").click()
-    page.wait_for_load_state("networkidle")
-    page.screenshot(path=folder / f"resolve{suffix}.png")
+    if is_everything:
+        page.get_by_role("link", name="Mark resolved…").click()
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=folder / f"resolve{suffix}.png")
     window.close()
 
 

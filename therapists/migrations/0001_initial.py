@@ -5,9 +5,10 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
-import therapists.models
 from django.conf import settings
 from django.db import migrations, models
+
+import therapists.models
 
 
 class Migration(migrations.Migration):
