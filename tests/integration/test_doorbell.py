@@ -130,3 +130,5 @@ class TestDoorbell:
         doorbell.connect(send)
         for _ in range(3):
             fakes.wait_until(is_heard, what="the next ring is sent")
+        if error is KeyError and doorbell._thread is not None:
+            doorbell._thread.join(10)  # its last words belong to this test, not to the next one
