@@ -13,6 +13,7 @@ from typing import cast as typed
 import django
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
 from psycopg.pq import TransactionStatus
@@ -22,6 +23,8 @@ from config import embedded
 
 # Settings are read once, at the first import; so this stands here and not in an ini option, which pytest-django reads
 # before any conftest. Servers of one's own are used where the environment names them.
+if settings.configured:
+    raise pytest.UsageError("Unset DJANGO_SETTINGS_MODULE: the tests name their own servers before settings are read.")
 VAR_DIR = Path(tempfile.mkdtemp(prefix="keepwell-tests-"))
 VAR_DIR.chmod(0o755)
 atexit.register(shutil.rmtree, VAR_DIR, ignore_errors=True)

@@ -12,104 +12,254 @@ import therapists.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('email', models.TextField(help_text='As the person spells it; compared by its normal form.', verbose_name='e-mail')),
-                ('email_norm', models.GeneratedField(db_persist=True, expression=django.db.models.functions.text.Lower(therapists.models.Normalize(django.db.models.functions.text.Trim(models.F('email')))), output_field=models.TextField())),
-                ('full_name', models.TextField(db_default='', verbose_name='name')),
-                ('user_type', models.TextField(choices=[('therapist', 'Therapist'), ('client', 'Client'), ('staff', 'Staff')], db_default='client', verbose_name='kind')),
-                ('avatar_url', models.TextField(blank=True, null=True, verbose_name='avatar')),
-                ('is_verified', models.BooleanField(db_default=False, help_text="A copy of the enrollment's decision.", verbose_name='verified')),
-                ('is_active', models.BooleanField(db_default=True, verbose_name='active')),
-                ('is_staff', models.BooleanField(db_default=False, help_text="May sign in to the staff's desk.", verbose_name='staff')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='since')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "email",
+                    models.TextField(
+                        help_text="As the person spells it; compared by its normal form.", verbose_name="e-mail"
+                    ),
+                ),
+                (
+                    "email_norm",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.functions.text.Lower(
+                            therapists.models.Normalize(django.db.models.functions.text.Trim(models.F("email")))
+                        ),
+                        output_field=models.TextField(),
+                    ),
+                ),
+                ("full_name", models.TextField(db_default="", verbose_name="name")),
+                (
+                    "user_type",
+                    models.TextField(
+                        choices=[("therapist", "Therapist"), ("client", "Client"), ("staff", "Staff")],
+                        db_default="client",
+                        verbose_name="kind",
+                    ),
+                ),
+                ("avatar_url", models.TextField(blank=True, null=True, verbose_name="avatar")),
+                (
+                    "is_verified",
+                    models.BooleanField(
+                        db_default=False, help_text="A copy of the enrollment's decision.", verbose_name="verified"
+                    ),
+                ),
+                ("is_active", models.BooleanField(db_default=True, verbose_name="active")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        db_default=False, help_text="May sign in to the staff's desk.", verbose_name="staff"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="since"
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'users',
+                "db_table": "users",
             },
         ),
         migrations.CreateModel(
-            name='Enrollment',
+            name="Enrollment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('email', models.TextField(verbose_name='e-mail')),
-                ('email_norm', models.GeneratedField(db_persist=True, expression=django.db.models.functions.text.Lower(therapists.models.Normalize(django.db.models.functions.text.Trim(models.F('email')))), output_field=models.TextField())),
-                ('full_name', models.TextField(blank=True, db_default='', verbose_name='name')),
-                ('phone', models.TextField(blank=True, null=True)),
-                ('bio', models.TextField(blank=True, null=True)),
-                ('experience_years', models.IntegerField(blank=True, null=True, verbose_name='years of experience')),
-                ('specialization', models.TextField(blank=True, help_text='As the person typed it.', null=True)),
-                ('status', models.TextField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('suspended', 'Suspended')], db_default='pending')),
-                ('approved_at', models.DateTimeField(blank=True, null=True)),
-                ('status_reason', models.TextField(blank=True, db_default='', verbose_name='reason')),
-                ('profile_image_url', models.TextField(blank=True, null=True, verbose_name='avatar')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='since')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
-                ('user', models.OneToOneField(blank=True, help_text='Empty for an applicant; filled in when a user with this address appears.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='enrollment', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("email", models.TextField(verbose_name="e-mail")),
+                (
+                    "email_norm",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.functions.text.Lower(
+                            therapists.models.Normalize(django.db.models.functions.text.Trim(models.F("email")))
+                        ),
+                        output_field=models.TextField(),
+                    ),
+                ),
+                ("full_name", models.TextField(blank=True, db_default="", verbose_name="name")),
+                ("phone", models.TextField(blank=True, null=True)),
+                ("bio", models.TextField(blank=True, null=True)),
+                ("experience_years", models.IntegerField(blank=True, null=True, verbose_name="years of experience")),
+                ("specialization", models.TextField(blank=True, help_text="As the person typed it.", null=True)),
+                (
+                    "status",
+                    models.TextField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("suspended", "Suspended"),
+                        ],
+                        db_default="pending",
+                    ),
+                ),
+                ("approved_at", models.DateTimeField(blank=True, null=True)),
+                ("status_reason", models.TextField(blank=True, db_default="", verbose_name="reason")),
+                ("profile_image_url", models.TextField(blank=True, null=True, verbose_name="avatar")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="since"
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
+                (
+                    "user",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="Empty for an applicant; filled in when a user with this address appears.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="enrollment",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'therapist_enrollments',
-                'permissions': [('decide_enrollment', 'May approve, reject and suspend therapists')],
+                "db_table": "therapist_enrollments",
+                "permissions": [("decide_enrollment", "May approve, reject and suspend therapists")],
             },
         ),
         migrations.CreateModel(
-            name='Profile',
+            name="Profile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('bio', models.TextField(blank=True, null=True)),
-                ('experience_years', models.IntegerField(blank=True, null=True, validators=[django.core.validators.MaxValueValidator(80)], verbose_name='years of experience')),
-                ('phone', models.TextField(blank=True, null=True)),
-                ('specialization', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, null=True, size=None)),
-                ('verification_status', models.TextField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('suspended', 'Suspended')], db_default='pending')),
-                ('profile_image_url', models.TextField(blank=True, null=True, verbose_name='avatar')),
-                ('views', models.BigIntegerField(db_default=0, help_text='Times the public page was opened.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='since')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
-                ('user', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='profile', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("bio", models.TextField(blank=True, null=True)),
+                (
+                    "experience_years",
+                    models.IntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(80)],
+                        verbose_name="years of experience",
+                    ),
+                ),
+                ("phone", models.TextField(blank=True, null=True)),
+                (
+                    "specialization",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, null=True, size=None
+                    ),
+                ),
+                (
+                    "verification_status",
+                    models.TextField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("suspended", "Suspended"),
+                        ],
+                        db_default="pending",
+                    ),
+                ),
+                ("profile_image_url", models.TextField(blank=True, null=True, verbose_name="avatar")),
+                ("views", models.BigIntegerField(db_default=0, help_text="Times the public page was opened.")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="since"
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
+                (
+                    "user",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="profile",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'therapist_profiles',
+                "db_table": "therapist_profiles",
             },
         ),
         migrations.AddConstraint(
-            model_name='user',
+            model_name="user",
             constraint=models.UniqueConstraint(
-                fields=['email_norm'], condition=models.Q(email_norm__isnull=False), name='users_email_norm_unique'
+                fields=["email_norm"], condition=models.Q(email_norm__isnull=False), name="users_email_norm_unique"
             ),
         ),
         migrations.AddIndex(
-            model_name='enrollment',
-            index=models.Index(condition=models.Q(('user__isnull', True)), fields=['email_norm'], name='enrollment_unlinked'),
+            model_name="enrollment",
+            index=models.Index(
+                condition=models.Q(("user__isnull", True)), fields=["email_norm"], name="enrollment_unlinked"
+            ),
         ),
         migrations.AddIndex(
-            model_name='enrollment',
-            index=models.Index(fields=['status', '-id'], name='enrollment_by_status'),
+            model_name="enrollment",
+            index=models.Index(fields=["status", "-id"], name="enrollment_by_status"),
         ),
         migrations.AddConstraint(
-            model_name='enrollment',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'approved', 'rejected', 'suspended'])), name='enrollment_status_known'),
+            model_name="enrollment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["pending", "approved", "rejected", "suspended"])),
+                name="enrollment_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='enrollment',
-            constraint=models.CheckConstraint(condition=models.Q(('experience_years__isnull', True), ('experience_years__range', (0, 80)), _connector='OR'), name='enrollment_experience_possible'),
+            model_name="enrollment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("experience_years__isnull", True), ("experience_years__range", (0, 80)), _connector="OR"
+                ),
+                name="enrollment_experience_possible",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='enrollment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'approved'), _negated=True), ('approved_at__isnull', False), _connector='OR'), name='enrollment_approved_has_date'),
+            model_name="enrollment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "approved"), _negated=True), ("approved_at__isnull", False), _connector="OR"
+                ),
+                name="enrollment_approved_has_date",
+            ),
         ),
     ]
