@@ -1,25 +1,44 @@
 """Find drift and owe it, so that the workers bring it in line like any other debt."""
 
+import logging
+
+from django.db import DatabaseError
 from django.utils import timezone
 
 from sync import drift, ledger
 from sync.mirrors import declaration
 from sync.models import Gap
 
+logger = logging.getLogger(__name__)
 
-def audit(*, owe: bool) -> dict[str, int]:
-    """Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it."""
-    counts: dict[str, int] = {}
+
+def audit(*, owe: bool) -> dict[str, int | None]:
+    """
+    Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it.
+
+    None: the target could not be read, which is not the same as no difference. The others are compared all the same.
+    """
+    counts: dict[str, int | None] = {}
     for target in declaration().targets:
-        counts[target] = 0
-        for people in drift.different(target):
-            counts[target] += len(people)
-            if owe and people:
-                ledger.owe(people=people, targets=[target], reason="audit")
+        try:
+            counts[target] = _audit_target(target, owe=owe)
+        except DatabaseError as error:
+            code = getattr(error.__cause__, "sqlstate", None)
+            logger.warning("sync.audit.unread", extra={"target": target, "code": code})
+            counts[target] = None
     unlinked = drift.unlinked()
     counts["unlinked"] = len(unlinked)
     if owe and unlinked:
         ledger.owe(people=unlinked, targets=declaration().targets, reason="link")
-    if owe:
+    if owe and None not in counts.values():
         Gap.objects.filter(closed_at__isnull=False, audited_at=None).update(audited_at=timezone.now())
     return counts
+
+
+def _audit_target(target: str, *, owe: bool) -> int:
+    differing = 0
+    for people in drift.different(target):
+        differing += len(people)
+        if owe and people:
+            ledger.owe(people=people, targets=[target], reason="audit")
+    return differing

@@ -118,11 +118,11 @@ def sync_avatar(person_id: int) -> Report:
     return delivery.bring_in_line([person_id])
 
 
-def fix_all_inconsistencies() -> dict[str, int]:
+def fix_all_inconsistencies() -> dict[str, int | None]:
     """
     Compare every copy, owe what differs, and work until nothing more is due.
 
-    Gives how many persons differed per target, and under `settled` and `failed` what came of it.
+    Gives how many persons differed per target (None: it could not be read), and under `settled` and `failed` what came of it.
     """
     counts = repair.audit(owe=True)
     total = Report()

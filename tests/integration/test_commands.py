@@ -102,6 +102,17 @@ class TestAuditDrift:
         with fakes.renamed("therapist_profiles", "bio"):
             assert run("audit_drift")[0] == 2
 
+    def test_p9_compares_the_others_when_one_table_cannot_be_read(self, cast: Cast) -> None:
+        with fakes.asleep():
+            User.objects.filter(pk=cast.ada.pk).update(is_verified=False)
+        with fakes.renamed("therapist_profiles", "phone"):
+            code, said = run("audit_drift", "--owe")
+        assert code == 2
+        assert "users: 1 differ" in said
+        assert "therapist_profiles: cannot be read" in said
+        fakes.settled()
+        assert User.objects.get(pk=cast.ada.pk).is_verified
+
 
 class TestReconcile:
     @pytest.mark.parametrize("by", ["id", "address"])

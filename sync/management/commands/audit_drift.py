@@ -26,13 +26,22 @@ class Command(BaseCommand):
             counts = repair.audit(owe=owe)
         except Error as error:
             raise CommandError(f"The copies could not be compared: {type(error).__name__}.", returncode=2) from error
-        unlinked = counts.pop("unlinked", 0)
+        unlinked = counts.pop("unlinked", 0) or 0
+        unread = [target for target, number in counts.items() if number is None]
         if options["json"]:
-            answer = {"targets": counts, "unlinked": unlinked, "total": sum(counts.values()) + unlinked, "owed": owe}
+            answer = {
+                "targets": counts,
+                "unlinked": unlinked,
+                "total": sum(n or 0 for n in counts.values()) + unlinked,
+                "owed": owe,
+            }
             self.stdout.write(json.dumps(answer, indent=2))
-            return
-        for target, number in counts.items():
-            self.stdout.write(f"{target}: {number} differ")
-        self.stdout.write(f"not linked although the address matches: {unlinked}")
-        if owe:
-            self.stdout.write("What differs is owed now; the workers bring it in line.")
+        else:
+            for target, number in counts.items():
+                found = "cannot be read" if number is None else f"{number} differ"
+                self.stdout.write(f"{target}: {found}")
+            self.stdout.write(f"not linked although the address matches: {unlinked}")
+            if owe:
+                self.stdout.write("What differs is owed now; the workers bring it in line.")
+        if unread:
+            raise CommandError(f"Could not be read: {', '.join(unread)}.", returncode=2)
