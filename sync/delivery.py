@@ -74,16 +74,18 @@ def fan_out(person_id: int, *, budget_ms: int) -> bool:
     """
     Bring one person's owed copies in line right after a commit, never waiting for a lock.
 
-    Gives whether debt is left that a worker should take up soon; what failed waits for its next attempt instead.
+    Gives whether debt is left that a worker should take up soon; what failed waits for its next attempt instead. What
+    was locked a moment ago is left to the workers: trying again at once would cost the request and gain nothing.
 
     Raises DatabaseError when the database does not answer within the budget; what is owed then stays owed.
     """
-    if not ledger.has_debt(person_id):
-        return False
+    codes = ledger.debt_codes(person_id)
+    if codes <= {reconcile.LOCKED}:
+        return bool(codes)
     with transaction.atomic():
         reconcile.set_bounds(budget_ms, lock_timeout_ms=max(1, budget_ms // 4))
         _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]))
-    return ledger.has_debt(person_id)
+    return bool(ledger.debt_codes(person_id))
 
 
 def bring_in_line(people: Collection[int]) -> Report:

@@ -40,15 +40,23 @@ class Doorbell:
         return self._thread is not None and self._thread.is_alive()
 
     def _serve(self) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            if self._send is None:
-                continue
-            try:
-                self._send()
-            except (OSError, RuntimeError) as error:
-                logger.warning("sync.doorbell.unheard", extra={"reason": type(error).__name__})
+        try:
+            while True:
+                self._wanted.wait()
+                self._wanted.clear()
+                if self._send is not None:
+                    self._try_to_send(self._send)
+        finally:
+            # An error of our own ends this thread; whoever rang meanwhile saw it alive and relies on it.
+            self._thread = None
+            if self._wanted.is_set():
+                self.ring()
+
+    def _try_to_send(self, send: Callable[[], object]) -> None:
+        try:
+            send()
+        except (OSError, RuntimeError) as error:
+            logger.warning("sync.doorbell.unheard", extra={"reason": type(error).__name__})
 
 
 bell = Doorbell()

@@ -233,12 +233,12 @@ def unblock(*, schema: str, everything: bool = False) -> int:
         return int(cursor.rowcount)
 
 
-def has_debt(person_id: int) -> bool:
-    """Whether a person has debt that nobody has taken up."""
+def debt_codes(person_id: int) -> set[str | None]:
+    """Give why a person has debt that nobody has taken up; empty: there is none."""
     # Every save asks this; composing the same query by the ORM costs more than PostgreSQL's answer.
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM sync_debt WHERE person_id = %s LIMIT 1", [person_id])
-        return bool(cursor.rowcount > 0)
+        cursor.execute("SELECT DISTINCT code FROM sync_debt WHERE person_id = %s", [person_id])
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _as_row(outcome: Outcome) -> dict[str, object]:
