@@ -5,17 +5,19 @@ import uuid
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from unfold.views import ChangeList
 
+from interventions.admin.reasons import reason
 from interventions.handlers import Entity, handler
 from interventions.models import Intervention, State
-from interventions.queries import NEEDS_A_PERSON
+from interventions.queries import NEEDS_A_PERSON, recent_kinds
 
 MOST_PAGED = 10_000
+_KINDS = "_interventions_recent_kinds"
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -51,7 +53,64 @@ class TabFilter(SimpleListFilter):
                 return queryset.filter(resolved=False, state__in=NEEDS_A_PERSON)
 
 
-class Inbox(ChangeList):
+class _Recent(SimpleListFilter):
+    """Offers the values of the newest items, and the one chosen in the URL; what is offered is looked up once a request."""
+
+    parameter_name: str
+    place: int
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """List the values."""
+        kinds: set[tuple[str, str]] | None = getattr(request, _KINDS, None)
+        if kinds is None:
+            kinds = recent_kinds()
+            setattr(request, _KINDS, kinds)
+        values = {kind[self.place] for kind in kinds} | {request.GET.get(self.parameter_name, "")}
+        return [(value, self.label(value)) for value in sorted(values - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> QuerySet[Intervention]:
+        """Narrow to the value."""
+        value = self.value()
+        return queryset.filter(**{self.parameter_name: value}) if value else queryset
+
+    def label(self, value: str) -> str:
+        """Say what the value is."""
+        return value
+
+
+class TargetFilter(_Recent):
+    """Where it could not be written."""
+
+    title, parameter_name, place = "target", "target", 0
+
+
+class CodeFilter(_Recent):
+    """Why it could not be written, in words."""
+
+    title, parameter_name, place = "reason", "code", 1
+
+    def label(self, value: str) -> str:
+        """Say what the code means."""
+        return f"{value}: {reason(value).fact}"
+
+
+class BoundedList(ChangeList):
+    """A list that does not take its bounded count for the whole truth."""
+
+    result_list: Any
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more rows than were counted."""
+        return int(self.result_count) >= MOST_PAGED
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page; the skin reads an unknown full count as a reason to print "(Show all)"."""
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
+
+class Inbox(BoundedList):
     """A page of items that know their person's name and their next try."""
 
     def get_results(self, request: HttpRequest) -> None:

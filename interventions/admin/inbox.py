@@ -14,9 +14,17 @@ from django.utils.timesince import timesince, timeuntil
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from interventions import operations, queries
+from interventions import queries
 from interventions.admin import item, reasons, sentences
-from interventions.admin.changelist import BoundedPaginator, Inbox, TabFilter, is_filtered, search
+from interventions.admin.changelist import (
+    BoundedPaginator,
+    CodeFilter,
+    Inbox,
+    TabFilter,
+    TargetFilter,
+    is_filtered,
+    search,
+)
 from interventions.models import Intervention, State
 
 TABS = (("", "Needs a person"), ("retrying", "Retrying"), ("resolved", "Resolved"), ("all", "All"))
@@ -29,7 +37,7 @@ class InterventionAdmin(ModelAdmin):
 
     list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "retry_button")
     list_display_links = None
-    list_filter = (TabFilter, "target", "code")
+    list_filter = (TabFilter, TargetFilter, CodeFilter)
     list_filter_sheet = True
     list_per_page = 25
     list_max_show_all = 25
@@ -128,16 +136,21 @@ class InterventionAdmin(ModelAdmin):
 
     @action(description="Retry", permissions=["retry"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> None:
-        """Make the selected items' targets due now."""
-        report = operations.retry_items(items=queryset, by=f"user:{request.user.pk}", at=timezone.now())
-        self.message_user(request, sentences.retried(report), messages.SUCCESS if report.done else messages.WARNING)
+        """Make the selected items' targets due now, a bounded number at once."""
+        ids = item.first_ids(queryset, most=item.MOST_RETRIED)
+        item.start_retries(self, request, Intervention.objects.filter(pk__in=ids))
+        if len(ids) == item.MOST_RETRIED:
+            self.message_user(request, sentences.only_first(len(ids), "Retry"), messages.WARNING)
 
     @action(description="Mark resolved…", permissions=["resolve"])
     def resolve_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> HttpResponse:
         """Go and look at both sides first."""
-        ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: item.MOST_AT_ONCE]]
+        ids = item.first_ids(queryset, most=item.MOST_AT_ONCE)
+        if len(ids) == item.MOST_AT_ONCE:
+            self.message_user(request, sentences.only_first(len(ids), "Mark resolved"), messages.WARNING)
         where = reverse("admin:interventions_intervention_resolve")
-        return HttpResponseRedirect(f"{where}?{urlencode({'item': ids}, doseq=True)}")
+        words = {"item": ids, "next": [request.get_full_path()]}
+        return HttpResponseRedirect(f"{where}?{urlencode(words, doseq=True)}")
 
     @display(description="What failed, and why")
     def what(self, row: Intervention) -> SafeString:

@@ -48,6 +48,11 @@ def resolved(report: Report) -> str:
     return _sentence(parts or ["Nothing was selected"])
 
 
+def only_first(number: int, button: str) -> str:
+    """Say that more were selected than one press takes."""
+    return f"One press takes {number} at most. If you selected more, press {button} again for the rest."
+
+
 def who(actors: Collection[str]) -> dict[str, str]:
     """Name the actors of history: people by name, the engine and programs by what they are."""
     ids = {int(actor[5:]) for actor in actors if actor.startswith("user:") and actor[5:].isdigit()}
