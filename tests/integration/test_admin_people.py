@@ -165,6 +165,12 @@ class TestChangePages:
         profile.refresh_from_db()
         assert (profile.bio, profile.verification_status) == ("Twelve years with couples.", Status.APPROVED)
 
+    def test_call_nothing_a_copy_that_an_applicant_owns(self, desk: Client) -> None:
+        applicant = Enrollment.objects.create(email="new@example.org", full_name="Nia Applicant")
+        page = read(desk, page_of(applicant))
+        assert 'name="full_name"' in page
+        assert "Change it at its source" not in page
+
     def test_show_nothing_of_a_password(self, desk: Client, cast: Cast) -> None:
         page = read(desk, page_of(cast.ada))
         assert not any(part in page for part in cast.ada.password.split("$"))

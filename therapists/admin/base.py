@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from interventions.admin.changelist import BoundedPaginator
+from interventions.admin.changelist import BoundedList, BoundedPaginator
 from interventions.api.envelope import sentence
 from sync.api.standing import read_standing
 from sync.mirrors import Place, SharedMirror
@@ -30,10 +30,8 @@ REFUSED = "The database refused this: another row has such a value already. Noth
 SAVING = "_keepwell_saved"
 
 
-class PeopleList(ChangeList):
+class PeopleList(BoundedList):
     """A page of rows that know how their copies stand."""
-
-    result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:
         """Fetch the page within bounds, then every row's standing in one reading."""
@@ -77,8 +75,10 @@ class PersonAdmin(ModelAdmin):
         return [*super().get_readonly_fields(request, obj), *owners(self.model)]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Say beside each copy who owns it."""
-        kwargs["help_texts"] = owners(self.model) | kwargs.get("help_texts", {})
+        """Say beside each copy who owns it; an applicant's own name is no copy yet."""
+        read_only = self.get_readonly_fields(request, obj)
+        hints = {name: hint for name, hint in owners(self.model).items() if name in read_only}
+        kwargs["help_texts"] = hints | kwargs.get("help_texts", {})
         return super().get_form(request, obj, change=change, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
