@@ -9,6 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from interventions.admin import changelist
+from interventions.admin import item as item_page
 from interventions.models import History, Intervention, State
 from interventions.operations import log_manual_intervention_needed
 from tests import fakes
@@ -16,6 +18,7 @@ from tests.factories import UserFactory, therapists
 from therapists.models import Enrollment, User
 
 INBOX = reverse("admin:interventions_intervention_changelist")
+HISTORY = reverse("admin:interventions_history_changelist")
 RETRY = reverse("admin:interventions_intervention_retry")
 RESOLVE = reverse("admin:interventions_intervention_resolve")
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,6 +97,42 @@ class TestInbox:
             client.get(INBOX)
         assert len(many) <= len(few) <= 25
 
+    def test_never_counts_or_searches_the_whole_log(self, refused: list[User]) -> None:
+        client = desk("view_history")
+        for page in (INBOX, f"{INBOX}?tab=all", HISTORY):
+            with CaptureQueriesContext(connection) as asked:
+                assert client.get(page).status_code == 200
+            for query in asked.captured_queries:
+                if "manual_intervention_log" in query["sql"] or "intervention_history" in query["sql"]:
+                    assert "DISTINCT" not in query["sql"]
+                    assert "COUNT(*)" not in query["sql"] or "LIMIT" in query["sql"]
+
+    def test_calls_no_bounded_count_the_number_of_rows(
+        self, refused: list[User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "(Show all)" not in desk().get(INBOX).content.decode()
+        assert "or more" not in desk().get(INBOX).content.decode()
+        monkeypatch.setattr(changelist, "MOST_PAGED", 2)
+        assert "2 or more" in desk().get(INBOX).content.decode()
+
+    def test_filters_by_a_reason_in_words(self, refused: list[User]) -> None:
+        page = desk().get(INBOX).content.decode()
+        assert "23514: the place refuses the value by a CHECK constraint" in page
+        assert desk().get(INBOX, {"code": "23514"}).content.decode().count('class="kw-what"') == 2
+        assert "No match." in desk().get(INBOX, {"code": "22001"}).content.decode()
+        assert "No match." in desk().get(INBOX, {"target": "users"}).content.decode()
+
+
+class TestHistory:
+    def test_names_who_did_what_and_leads_there(self, refused: list[User]) -> None:
+        desk("retry_intervention").post(RETRY, {"item": str(items()[0].pk)})
+        page = desk("view_history").get(HISTORY).content.decode()
+        assert "Sam Staff" in page
+        assert "Retry asked for" in page
+        assert change_page(items()[0]) in page
+        narrowed = desk("view_history").get(HISTORY, {"action": "retry"}).content.decode()
+        assert narrowed.count("kw-link") == 1
+
 
 class TestPermission:
     def test_is_needed_to_look(self) -> None:
@@ -137,6 +176,16 @@ class TestRetry:
         again = client.post(RETRY, {"item": [str(item.pk) for item in items()]}, follow=True).content.decode()
         assert "0 retries started, 2 were retrying or resolved already." in again
 
+    def test_takes_a_bounded_number_at_once_and_says_so(
+        self, refused: list[User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(item_page, "MOST_RETRIED", 1)
+        selected = {"action": "retry_selected", "select_across": "1", "_selected_action": [str(items()[0].pk)]}
+        page = desk("retry_intervention").post(INBOX, selected, follow=True).content.decode()
+        assert "1 retry started." in page
+        assert "One press takes 1 at most." in page
+        assert [item.state for item in items()].count(State.RETRYING) == 1
+
     def test_leaves_the_item_open_when_the_target_fails_again(self, refused: list[User]) -> None:
         desk("retry_intervention").post(RETRY, {"item": str(items()[0].pk)})
         assert items()[0].state == State.RETRYING
@@ -171,7 +220,18 @@ class TestItem:
         log_manual_intervention_needed(
             operation="import", entity_id="42", error="half of the file", payload={"line": 7}
         )
-        assert "half of the file" in desk().get(change_page(items()[0])).content.decode()
+        page = desk("resolve_intervention").get(change_page(items()[0])).content.decode()
+        assert "half of the file" in page
+        assert "not tried again by itself" in page
+        both = desk("resolve_intervention").get(RESOLVE, {"item": str(items()[0].pk)}).content.decode()
+        assert "There is nothing to compare" in both
+
+    def test_is_never_pulled_away_under_its_reader(self, refused: list[User]) -> None:
+        desk("retry_intervention").post(RETRY, {"item": str(items()[0].pk)})
+        page = desk().get(change_page(items()[0])).content.decode()
+        assert 'http-equiv="refresh"' not in page
+        assert "data-waiting" in page
+        assert "being tried now" in page
 
 
 class TestMarkResolved:

@@ -1,0 +1,40 @@
+/* While a retry is under way, look whether it has come to an end, and put the answer in place without reloading. */
+"use strict";
+{
+  const EVERY_MS = 3000;
+  const MOST_LOOKS = 200; // ten minutes: a retry without an answer lapses by then
+  const item = () => document.querySelector("#kw-item");
+  const news = document.querySelector("#kw-news");
+  let looks = 0;
+
+  const show = (fresh) => {
+    const hadFocus = item().contains(document.activeElement);
+    item().replaceWith(fresh);
+    const headline = item().querySelector("#kw-headline");
+    const state = item().querySelector(".kw-state");
+    news.textContent = `The retry has ended. ${state.textContent}.`;
+    if (hadFocus) headline.focus();
+  };
+
+  const look = async () => {
+    if (document.hidden) return false;
+    looks += 1;
+    const answer = await fetch(location.href, { credentials: "same-origin" });
+    if (!answer.ok) return false;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#kw-item");
+    if (!fresh) {
+      location.reload(); // signed out meanwhile
+      return true;
+    }
+    if (fresh.hasAttribute("data-waiting")) return false;
+    show(document.adoptNode(fresh));
+    return true;
+  };
+
+  const watch = async () => {
+    const isOver = await look().catch(() => false); // away for a moment: the next look finds out
+    if (!isOver && looks < MOST_LOOKS) setTimeout(watch, EVERY_MS);
+  };
+
+  if (item()?.hasAttribute("data-waiting")) setTimeout(watch, EVERY_MS);
+}
