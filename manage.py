@@ -16,7 +16,9 @@ def main() -> None:
     except ImproperlyConfigured as error:
         if "--traceback" in sys.argv:
             raise
-        sys.exit(f"keepwell: {error}")
+        # 2, as for everything that could not be found out: 1 says that something was found.
+        sys.stderr.write(f"keepwell: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

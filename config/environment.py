@@ -44,6 +44,13 @@ class Environment:
         """Declare and read a text."""
         return self._declare(name, default, meaning, lambda: self.source.str(name, default), is_secret)
 
+    def one_of(self, name: str, known: list[str], default: str, meaning: str) -> str:
+        """Declare and read a text that is one of a few."""
+        value = self.text(name, default, f"{meaning} One of: {', '.join(known)}.")
+        if value not in known:
+            raise ImproperlyConfigured(f"{name}={value!r} is unknown: give one of {', '.join(known)}.")
+        return value
+
     def flag(self, name: str, default: bool, meaning: str) -> bool:
         """Declare and read true or false."""
         return self._declare(name, default, meaning, lambda: _flag(os.environ.get(name), default))

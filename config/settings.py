@@ -26,8 +26,8 @@ VAR_DIR = Path(ENV.text("VAR_DIR", str(BASE_DIR / "var"), "Everything that a run
 DATABASE_URL = ENV.text("DATABASE_URL", "", "PostgreSQL >= 15; empty: the embedded one.", is_secret=True)
 REDIS_URL = ENV.text("REDIS_URL", "", "Redis >= 6.2 or Valkey >= 8; empty: the embedded one.", is_secret=True)
 MEDIA_ROOT = Path(ENV.text("MEDIA_ROOT", str(VAR_DIR / "media"), "Where uploaded avatars are kept."))
-LOG_FORMAT = ENV.text("LOG_FORMAT", "console" if DEBUG else "json", "console or json.")
-LOG_LEVEL = ENV.text("LOG_LEVEL", "INFO", "The least level that is logged.")
+LOG_FORMAT = ENV.one_of("LOG_FORMAT", ["console", "json"], "console" if DEBUG else "json", "How logs are written.")
+LOG_LEVEL = ENV.one_of("LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO", "The least level that is logged.")
 DEMO = ENV.flag("DEMO", True, "Fill an empty database with demo data at the first `make run`; only while DEBUG is on.")
 WEB_THREADS = ENV.number("WEB_THREADS", 8, "Threads, and PostgreSQL connections at most, of one web process.", least=1)
 WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", 2, "Processes of one worker.", least=1)
@@ -111,6 +111,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0, "interval_start": 0, "inte
 CELERY_BEAT_SCHEDULE = {
     # A tick that nobody took within its interval is worthless: expire it, or a stopped worker comes back to a heap.
     "sweep": {"task": "sync.tasks.sweep", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "high", "expires": 30}},
+    "link": {"task": "sync.tasks.link", "schedule": 60, "options": {"queue": "normal", "expires": 60}},
     "prune": {"task": "sync.tasks.prune", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "remove-unused-avatars": {
         "task": "therapists.tasks.remove_unused_avatars", "schedule": 3600,

@@ -10,7 +10,7 @@ from django.db import connection
 
 from interventions.correlation import request_id
 from interventions.handlers import Entity
-from interventions.models import History, Resolution, State
+from interventions.models import History, Intervention, Resolution, State
 
 SYNC = "sync"
 SYSTEM = "system"
@@ -65,7 +65,7 @@ WITH before AS (
     FROM jsonb_to_recordset(%(failures)s::jsonb)
         AS f (entity_id text, target text, error text, code text, cause text, attempts int)
     ORDER BY f.entity_id, f.target
-    ON CONFLICT (operation, entity_id, target) WHERE NOT resolved DO UPDATE
+    ON CONFLICT (operation, entity_id, target) WHERE NOT resolved AND target <> '' DO UPDATE
     SET error = excluded.error, code = excluded.code, cause = excluded.cause, attempts = excluded.attempts,
         last_failed_at = excluded.last_failed_at, retry_until = NULL, retry_by = NULL,
         state = CASE item.state WHEN 'retrying' THEN 'open' ELSE item.state END
@@ -143,6 +143,14 @@ def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolutio
     action = f"resolved:{resolution}"
     History.objects.bulk_create(line(i, action, SYSTEM, before, State.RESOLVED) for i, before in settled)
     return len(settled)
+
+
+def accepted_digests(entities: Sequence[Entity]) -> dict[Entity, str]:
+    """Give what was compared when the difference of each entity was accepted; the last decision counts."""
+    accepted = Intervention.objects.filter(
+        operation=SYNC, resolution=Resolution.ACCEPTED, person_id__in={person_id for person_id, _ in entities}
+    ).order_by("resolved_at")
+    return {(i.person_id, i.target): i.compared for i in accepted if i.person_id is not None and i.compared}
 
 
 def line(item_id: object, action: str, by: str, before: str | None, after: str) -> History:

@@ -78,7 +78,10 @@ class Intervention(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "entity_id", "target"], condition=Q(resolved=False), name="intervention_one_live"
+                # The engine's own. Programs that know the founding columns alone write no target, as often as they like.
+                fields=["operation", "entity_id", "target"],
+                condition=Q(resolved=False) & ~Q(target=""),
+                name="intervention_one_live",
             ),
             models.CheckConstraint(
                 condition=Q(resolved=True, state=State.RESOLVED) | (Q(resolved=False) & ~Q(state=State.RESOLVED)),

@@ -17,6 +17,10 @@ from interventions.models import History, Intervention, Resolution, State
 logger = logging.getLogger(__name__)
 
 
+# More at a time would hold their rows longer than the workers should wait.
+MOST_AT_ONCE = 1000
+
+
 @dataclass
 class Report:
     """What an operation on many items did, in numbers; `problems` says of each refused item why."""
@@ -25,6 +29,7 @@ class Report:
     already: int = 0
     refused: int = 0
     accepted: int = 0
+    left: int = 0
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -32,12 +37,14 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
     """
     Make the items' targets due now. One transaction: a request of staff is as durable as a write.
 
-    A retry that gives no verdict within SYNC_LEASE_SECONDS lapses, and the item needs a person again.
+    Takes MOST_AT_ONCE items at most and counts the rest in `left`. A retry that gives no verdict within
+    SYNC_LEASE_SECONDS lapses, and the item needs a person again.
     """
     report = Report()
     with transaction.atomic():
-        locked = list(items.select_for_update().order_by("id"))
-        wanted: list[Entity] = []
+        locked = list(items.select_for_update().order_by("pk")[: MOST_AT_ONCE + 1])
+        report.left, locked = max(0, len(locked) - MOST_AT_ONCE), locked[:MOST_AT_ONCE]
+        started: list[Intervention] = []
         for item in locked:
             if item.resolved or item.state == State.RETRYING:
                 report.already += 1
@@ -45,14 +52,15 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
                 report.refused += 1
                 report.problems[str(item.pk)] = "It names no person and place that could be tried again."
             else:
-                wanted.append((item.person_id, item.target))
-                _change(item, State.RETRYING, "retry", by)
-                item.retry_until, item.retry_by = at + dt.timedelta(seconds=settings.SYNC_LEASE_SECONDS), by
-                item.save(update_fields=["state", "retry_until", "retry_by"])
-                report.done += 1
-        if wanted:
-            handler().retry(wanted)
-    if wanted:
+                started.append(item)
+        report.done = len(started)
+        History.objects.bulk_create([line(i.pk, "retry", by, i.state, State.RETRYING) for i in started])
+        Intervention.objects.filter(pk__in=[item.pk for item in started]).update(
+            state=State.RETRYING, retry_by=by, retry_until=at + dt.timedelta(seconds=settings.SYNC_LEASE_SECONDS)
+        )
+        if started:
+            handler().retry([(item.person_id, item.target) for item in started if item.person_id is not None])
+    if started:
         handler().wake()
     return report
 

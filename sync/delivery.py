@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from interventions import items
 from interventions.models import Resolution
-from sync import ledger, reconcile
+from sync import drift, ledger, reconcile
 from sync.backoff import FailureClass, Limits, Urgency, classify, decide
 from sync.ledger import Claim, Entity, Outcome, Row
 from sync.mirrors import declaration
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # A task takes up so many batches and leaves the rest to the next: nothing holds a worker for long.
 BATCHES_A_TASK = 200
+BATCH_SECONDS = 0.05
 
 
 @dataclass
@@ -44,29 +45,28 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
     """
     Take up debt, then what the ledger says is due, batch by batch, until nothing is left or `batches` are done.
 
-    Each batch is one transaction whose locks are its lease: a worker that dies leaves everything as it was.
+    Each batch is one transaction whose locks are its lease: a worker that dies leaves everything as it was. A batch
+    that was slow, or met rows that somebody else holds, is taken up again with fewer people, until those who are in
+    the way stand alone; they are passed over, and nobody waits for them.
     """
     total = Report()
-    for claim in (_debt, ledger.claim_due):
-        size = settings.SYNC_BATCH_SIZE
+    for claim in (_claim_debt, ledger.claim_due):
+        size, passed_over = settings.SYNC_BATCH_SIZE, set[int]()
         for _ in range(batches):
+            started = time.monotonic()
             try:
-                batch = _batch(claim, size)
-            except BatchTooSlow:
-                # Rolled back: users' writes waited for its locks no longer than the limit. A row that hangs ends up
-                # alone, fails alone, and backs off.
+                batch = _batch(claim, size, passed_over)
+            except _Contended as contended:
+                if size == 1:
+                    passed_over.update(contended.people)
                 size = max(1, size // 4)
                 continue
-            except OperationalError as error:
-                # Another worker holds the same people's ledger: everything is as it was, and due again.
-                if classify(reconcile.sqlstate(error)) is not FailureClass.TRANSIENT:
-                    raise
-                logger.info("sync.drain.contended", extra={"code": reconcile.sqlstate(error)})
-                break
             total.add(batch)
             if not batch.claimed:
                 break
-            size = min(settings.SYNC_BATCH_SIZE, size * 2)
+            # Users' writes wait for a batch's locks: it should be over before anybody notices.
+            is_quick = time.monotonic() - started < BATCH_SECONDS
+            size = min(settings.SYNC_BATCH_SIZE, size * 2) if is_quick else max(1, size // 2)
     return total
 
 
@@ -101,28 +101,54 @@ def bring_in_line(people: Collection[int]) -> Report:
             with transaction.atomic():
                 reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
                 batch = _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people))
-        except BatchTooSlow:
-            break  # the workers find out who was slow
+        except (BatchTooSlow, OperationalError) as error:
+            if (
+                isinstance(error, OperationalError)
+                and classify(reconcile.sqlstate(error)) is not FailureClass.TRANSIENT
+            ):
+                raise
+            break  # owed and committed: the workers take it up
         total.add(batch)
         if not batch.claimed:
             break
     return total
 
 
-def _debt(*, limit: int) -> Claim:
-    return ledger.claim_debt(limit=limit)
+def _claim_debt(*, limit: int, passed_over: Collection[int]) -> Claim:
+    return ledger.claim_debt(limit=limit, passed_over=passed_over)
 
 
-def _batch(claim: Callable[..., Claim], size: int) -> Report:
-    with transaction.atomic():
-        reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
-        return _deliver(claim(limit=size))
+class _Contended(Exception):
+    """A batch was rolled back because of some of its people; which, only smaller batches can tell."""
+
+    def __init__(self, people: list[int]) -> None:
+        self.people = people
+
+
+def _batch(claim: Callable[..., Claim], size: int, passed_over: set[int]) -> Report:
+    claimed = Claim()
+    try:
+        with transaction.atomic():
+            reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
+            claimed = claim(limit=size, passed_over=passed_over)
+            return _deliver(claimed)
+    except BatchTooSlow as error:
+        raise _Contended(claimed.people) from error
+    except OperationalError as error:
+        code = reconcile.sqlstate(error)
+        if not claimed.entities or classify(code) is not FailureClass.TRANSIENT:
+            raise
+        logger.info("sync.drain.contended", extra={"code": code, "size": size})
+        raise _Contended(claimed.people) from error
 
 
 def _deliver(claim: Claim) -> Report:
     if not claim.entities:
         return Report()
     started, at = time.monotonic(), timezone.now()
+    claimed = len(claim.entities)
+    for entity in _still_accepted(claim):
+        del claim.entities[entity]
     result = reconcile.bring(claim.entities)
     duration_ms = round((time.monotonic() - started) * 1000)
     gone = [e for e in claim.entities if e[0] in result.gone]
@@ -137,7 +163,16 @@ def _deliver(claim: Claim) -> Report:
         ledger.forget_people(result.gone)
         items.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
     ledger.forget_debt(claim)
-    return Report(len(claim.entities), len(settled) + len(gone), len(failed))
+    return Report(claimed, claimed - len(failed), len(failed))
+
+
+def _still_accepted(claim: Claim) -> list[Entity]:
+    """Find entities whose difference a person accepted and neither side of which has changed since."""
+    excluded = ledger.excluded(claim.entities)
+    if not excluded:
+        return []
+    now, pinned = drift.compare(excluded), items.accepted_digests(excluded)
+    return [entity for entity in excluded if now[entity].digest == pinned.get(entity)]
 
 
 def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, duration_ms: int) -> None:
@@ -164,7 +199,7 @@ def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, durati
 def _decide(
     entity: Entity, problem: Problem, before: Row | None, debt_since: dt.datetime | None, at: dt.datetime
 ) -> tuple[Outcome, bool]:
-    # New debt after a settled or blocked row starts its own count: another value deserves its own tries.
+    # Every try counts, whether the clock or a new edit caused it; what was settled began anew.
     attempts = (before.attempts if before else 0) + 1
     known = [since for since in (before.owed_since if before else None, debt_since) if since]
     owed_since = min(known, default=at)

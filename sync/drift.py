@@ -17,6 +17,7 @@ from sync.models import Attempt, LostValue
 
 READ_TIMEOUT_MS = 300
 KEYS_A_RANGE = 20_000
+MOST_LINKED = 10_000
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def different(target: str) -> Iterator[list[int]]:
 
 
 def unlinked() -> list[int]:
-    """Find persons for whom an unlinked row carries their address."""
+    """Find persons, at most MOST_LINKED, for whom an unlinked row carries their address."""
     declared = declaration()
     found: list[int] = []
     for table in declared.tables:
@@ -80,7 +81,7 @@ def unlinked() -> list[int]:
             found += _column(
                 f"SELECT p.{declared.persons.key} FROM {table.name} u JOIN {declared.persons.name} p"
                 f" USING ({table.link}) WHERE u.{table.key} IS NULL AND NOT EXISTS"
-                f" (SELECT FROM {table.name} o WHERE o.{table.key} = p.{declared.persons.key})",
+                f" (SELECT FROM {table.name} o WHERE o.{table.key} = p.{declared.persons.key}) LIMIT {MOST_LINKED}",
                 [],
             )
     return found
@@ -93,10 +94,19 @@ def prune(*, at: dt.datetime) -> None:
 
 
 def _ranges(declared: Declaration) -> Iterator[tuple[int, int]]:
-    persons = declared.persons
-    least, most = _row(f"SELECT coalesce(min({persons.key}), 0), coalesce(max({persons.key}), -1) FROM {persons.name}")
-    for low in range(least, most + 1, KEYS_A_RANGE):
-        yield low, low + KEYS_A_RANGE - 1
+    """Walk the persons' keys so many rows at a time: ids may have gaps of any width."""
+    name, key = declared.persons.name, declared.persons.key
+    after: list[int] = _column(f"SELECT min({key}) - 1 FROM {name} HAVING count(*) > 0", [])
+    while after:
+        low = after[0] + 1
+        last = _column(
+            f"SELECT max({key}) FROM (SELECT {key} FROM {name} WHERE {key} >= %s ORDER BY {key} LIMIT {KEYS_A_RANGE}) q"
+            " HAVING count(*) > 0",
+            [low],
+        )
+        if last:
+            yield low, last[0]
+        after = last
 
 
 def _sights(declared: Declaration, people: list[int]) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair]]:
@@ -150,7 +160,12 @@ def _comparison(
     rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
     into = [pair for pair in declared.pairs() if pair.copy.table == target]
     troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
-    pinned = json.dumps([[str(p.copy), s.wanted, s.actual] for p in into if (s := sights.get((person_id, p)))])
+    # What differs, alone: an edit of another fact is no reason to ask again about an accepted difference.
+    pinned = json.dumps(
+        [[str(p.copy), s.wanted, s.actual] for p in into if (s := sights.get((person_id, p))) and s.differs]
+        + [[str(p.copy), "unread"] for p in into if p in unread]
+        + [[target, "missing"]] * is_missing
+    )
     return Comparison(
         rows=rows,
         is_equal=not troubled and not is_missing,
@@ -232,10 +247,3 @@ def _column(query: str, words: list[Any]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(query, words)
         return [row[0] for row in cursor.fetchall()]
-
-
-def _row(query: str) -> tuple[int, int]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        low, high = cursor.fetchone()
-        return low, high

@@ -52,11 +52,13 @@ class Row:
 _CLAIM_DEBT = """
 SELECT id, person_id, targets, at FROM sync_debt
 WHERE (%(people)s::bigint[] IS NULL OR person_id = ANY(%(people)s::bigint[]))
+  AND NOT person_id = ANY(%(passed_over)s::bigint[])
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 _CLAIM_DUE = """
 SELECT person_id, target FROM sync_ledger
 WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
+  AND NOT person_id = ANY(%(passed_over)s::bigint[])
 ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 _OUTCOMES = """
@@ -101,6 +103,8 @@ SELECT md5(coalesce(string_agg(line, '|' ORDER BY line), '')) FROM (
   SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(pg_constraint.oid)
   FROM pg_constraint JOIN found ON conrelid = relation
   UNION ALL
+  SELECT relname || ' ' || coalesce(relacl::text, '') || ' ' || relrowsecurity FROM pg_class JOIN found ON oid = relation
+  UNION ALL
   SELECT tgrelid::regclass::text || ' ' || tgname || ' ' || tgenabled::text || ' ' || md5(pg_get_functiondef(tgfoid))
   FROM pg_trigger JOIN found ON tgrelid = relation WHERE NOT tgisinternal
 ) AS lines
@@ -122,11 +126,14 @@ def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None
         )
 
 
-def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
-    """Lock up to `limit` debt rows, oldest first, without waiting; narrowed to some people where given."""
+def claim_debt(*, limit: int, people: Collection[int] | None = None, passed_over: Collection[int] = ()) -> Claim:
+    """Lock up to `limit` debt rows, oldest first, without waiting; of some people alone, or of all but some."""
     claim = Claim()
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DEBT, {"limit": limit, "people": None if people is None else list(people)})
+        cursor.execute(
+            _CLAIM_DEBT,
+            {"limit": limit, "people": None if people is None else list(people), "passed_over": list(passed_over)},
+        )
         for debt_id, person_id, targets, at in cursor.fetchall():
             claim.debt_ids.append(debt_id)
             for target in targets:
@@ -135,10 +142,10 @@ def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
     return claim
 
 
-def claim_due(*, limit: int) -> Claim:
+def claim_due(*, limit: int, passed_over: Collection[int] = ()) -> Claim:
     """Lock up to `limit` ledger rows whose next attempt has come, longest due first, without waiting."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DUE, {"limit": limit})
+        cursor.execute(_CLAIM_DUE, {"limit": limit, "passed_over": list(passed_over)})
         return Claim(entities=dict.fromkeys(cursor.fetchall()))
 
 
@@ -151,6 +158,13 @@ def rows(entities: Iterable[Entity]) -> dict[Entity, Row]:
         for row in found
         if (row.person_id, row.target) in wanted
     }
+
+
+def excluded(entities: Iterable[Entity]) -> list[Entity]:
+    """Narrow to the entities whose difference stays by a person's decision."""
+    wanted = set(entities)
+    found = Ledger.objects.filter(person_id__in={p for p, _ in wanted}, excluded_reason__isnull=False)
+    return [e for e in found.values_list("person_id", "target") if e in wanted]
 
 
 def forget_debt(claim: Claim) -> None:

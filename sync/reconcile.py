@@ -169,11 +169,12 @@ def _link(declared: Declaration, people: list[int]) -> None:
                     f" WHERE p.{persons.key} = ANY(%s)"
                     f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = p.{persons.key})"
                     f" ORDER BY p.{persons.key}, u.id DESC) AS found"
-                    f" WHERE unlinked.id = found.id AND unlinked.{table.key} IS NULL",
+                    f" WHERE unlinked.{table.key} IS NULL AND unlinked.id IN (SELECT id FROM {table.name}"
+                    f" WHERE id = found.id FOR NO KEY UPDATE SKIP LOCKED)",
                     [people],
                 )
         except DatabaseError:
-            # Out of reach now; locking it below finds the same trouble and says whose it is.
+            # Out of reach now; the next look for unlinked rows finds them again.
             continue
 
 

@@ -86,8 +86,13 @@ def rows(declaration: Declaration, table: Table) -> Function:
         found = f"(SELECT {persons.key} FROM {persons.name} WHERE {table.link} = NEW.{table.link})"
         link = f"""
   IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NULL THEN
-    INSERT INTO sync_debt (person_id, targets, revision, code)
-    SELECT linked, {everywhere}, nextval('{statements.SEQUENCE}'), 'link' FROM {found} AS found (linked);
+    BEGIN
+      LOCK TABLE ONLY {persons.name} IN ACCESS SHARE MODE NOWAIT;
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT linked, {everywhere}, nextval('{statements.SEQUENCE}'), 'link' FROM {found} AS found (linked);
+    EXCEPTION WHEN {ANY_ERROR} THEN
+      NULL;  -- out of reach now: whoever looks for unlinked rows finds this one
+    END;
   END IF;"""
     return Function(
         f"keepwell_rows_{table.name}",

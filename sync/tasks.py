@@ -32,6 +32,13 @@ def audit() -> None:
 
 
 @shared_task(ignore_result=True)
+def link() -> None:
+    """Bring together persons and rows that came at the same time."""
+    if repair.owe_unlinked():
+        doorbell.bell.ring()
+
+
+@shared_task(ignore_result=True)
 def prune() -> None:
     """Keep records no longer than the settings say."""
     drift.prune(at=timezone.now())

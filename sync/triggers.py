@@ -1,15 +1,20 @@
 """Install the safety net, switch copying on and off, and say by fingerprint whether it is the one declared."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import md5
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from sync import net
 from sync.mirrors import declaration
 from sync.models import Gap
+
+LOCK_TIMEOUT_MS, PAUSE_SECONDS, TRIES = 200, 0.3, 20
 
 
 @dataclass(frozen=True)
@@ -45,27 +50,51 @@ class Status:
         return self.gaps == 0
 
 
+class NetBusy(Exception):
+    """Somebody holds a table: nothing was changed. Try again when they are done."""
+
+
 def install() -> None:
-    """Create or replace the whole net in one transaction, and close the gap if it had been off."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(net.install(declaration()))
+    """
+    Create or replace the whole net in one transaction, unless it is the one declared already.
+
+    Where debt was not on, writes may have gone unseen: a gap is on record until an audit has run. Raises NetBusy.
+    """
+    before = status()
+    if all(part.state == "installed" for part in before.parts):
         Gap.objects.filter(closed_at=None).update(closed_at=timezone.now())
+        return
+
+    had_hole = any(part.state in {"missing", "disabled"} for part in before.parts if not part.is_copying)
+
+    def create() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(net.install(declaration()))
+        if had_hole and not Gap.objects.filter(closed_at=None).exists():
+            Gap.objects.create()
+        Gap.objects.filter(closed_at=None).update(closed_at=timezone.now())
+
+    _without_holding_up(create)
 
 
 def uninstall() -> None:
-    """Remove the net, debt included, and record the gap: from now on writes are not seen."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(net.uninstall(declaration()))
+    """Remove the net, debt included, and record the gap: from now on writes are not seen. Raises NetBusy."""
+
+    def remove() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(net.uninstall(declaration()))
         Gap.objects.create()
+
+    _without_holding_up(remove)
 
 
 def disable() -> None:
-    """Switch copying off; debt stays, and workers keep copies equal."""
+    """Switch copying off; debt stays, and workers keep copies equal. Raises NetBusy."""
     _switch("DISABLE")
 
 
 def enable() -> None:
-    """Switch copying on again."""
+    """Switch copying on again. Raises NetBusy."""
     _switch("ENABLE")
 
 
@@ -89,10 +118,29 @@ def status() -> Status:
 
 
 def _switch(word: str) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        for trigger in net.triggers(declaration()):
-            if trigger.is_copying:
-                cursor.execute(f"ALTER TABLE {trigger.table} {word} TRIGGER {trigger.name}")
+    for trigger in net.triggers(declaration()):
+        if trigger.is_copying:
+            _without_holding_up(partial(_alter, f"ALTER TABLE {trigger.table} {word} TRIGGER {trigger.name}"))
+
+
+def _alter(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _without_holding_up(change: Callable[[], None]) -> None:
+    """Make a change that needs tables for itself: users' writes queue behind us, so we wait briefly, and again."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                _alter(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+                change()
+            return
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in {"55P03", "40P01"}:
+                raise
+            time.sleep(PAUSE_SECONDS)
+    raise NetBusy
 
 
 def _state(found: str | None, wanted: str) -> str:
@@ -111,7 +159,7 @@ def _installed() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, bool]
         bodies = dict(cursor.fetchall())
         cursor.execute(
             "SELECT tgrelid::regclass::text, tgname, coalesce(obj_description(pg_trigger.oid, 'pg_trigger'), ''),"
-            " tgenabled <> 'D' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            " tgenabled IN ('O', 'A') FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
             " WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace"
         )
         comments = {(table, name): (comment, enabled) for table, name, comment, enabled in cursor.fetchall()}

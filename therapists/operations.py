@@ -10,8 +10,9 @@ from django.db import DatabaseError, connection, transaction
 
 from interventions.correlation import request_id
 from interventions.models import History
-from sync import delivery, repair
+from sync import delivery, ledger, repair
 from sync.delivery import Report
+from sync.mirrors import declaration
 from therapists import images
 from therapists.models import Enrollment, Profile, Status, User
 
@@ -22,6 +23,7 @@ ENROLLMENT_FACTS = frozenset({"bio", "experience_years", "specialization", "phon
 EDITABLE_FACTS = ENROLLMENT_FACTS | {NAME}
 # Longer than any honest transaction holds a row; whoever waits beyond is told to come back.
 PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS = 2_000, 5_000
+COMMIT_MS = 300
 # A missing profile row is a copy's trouble: it may cost the decision this much and no more.
 PROFILE_LOCK_MS, PROFILE_STATEMENT_MS = 20, 300
 # One call of fix_all_inconsistencies() works at most so many rounds; what is left stays owed and the sweep takes it.
@@ -140,6 +142,8 @@ def _primary() -> Iterator[None]:
     with transaction.atomic():
         _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
         yield
+        # Copies are made by the COMMIT: what hangs there, somebody's trigger on a copy, is cut short and owed.
+        _set_bounds(PRIMARY_LOCK_MS, COMMIT_MS)
 
 
 def _set_bounds(lock_ms: int, statement_ms: int) -> None:
@@ -161,8 +165,20 @@ def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
         if enrollment.profile_image_url != url:
             _save(enrollment, {"profile_image_url": url})
+        else:
+            _make_newest(person_id)
     logger.info("therapists.avatar.named", extra={"person_id": person_id, "removed": url is None, "actor": by})
     return enrollment
+
+
+def _make_newest(person_id: int) -> None:
+    """Number a write that changed nothing here: another place may hold a newer avatar that has not come here yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE therapist_enrollments SET avatar_revision = nextval('sync_revision') WHERE user_id = %s",
+            [person_id],
+        )
+    ledger.owe(people=[person_id], targets=declaration().targets, reason="asked")
 
 
 def _save(enrollment: Enrollment, facts: Mapping[str, object]) -> None:

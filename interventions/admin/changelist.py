@@ -139,7 +139,7 @@ def search(items: QuerySet[Intervention], words: str) -> QuerySet[Intervention]:
     try:
         match |= Q(pk=uuid.UUID(words))
     except ValueError:
-        if words.isdigit():
+        if words.isdecimal():
             match |= Q(person_id=int(words))
     return items.filter(match)
 

@@ -31,6 +31,8 @@ def retried(report: Report) -> str:
         parts.append(f"{report.already} {_were(report.already)} retrying or resolved already")
     if report.refused:
         parts.append(f"{report.refused} cannot be retried: nothing says who and where")
+    if report.left:
+        parts.append("more are left: press it again")
     return _sentence(parts)
 
 

@@ -54,7 +54,6 @@ class Command(BaseCommand):
 def prepare() -> None:
     """Bring the database up to date: its tables, its safety net and, in an empty one, the demo."""
     call_command("migrate", interactive=False, verbosity=0)
-    call_where_known("safety_net", "install")
     if settings.DEMO and settings.DEBUG:
         call_where_known("seed_demo", "--if-empty")
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.db import Error, connection, transaction
 from django.utils import timezone
 from django.utils.timesince import timesince
 
@@ -33,9 +33,11 @@ class Command(BaseCommand):
         """Print what is open and judge its number."""
         at = timezone.now()
         try:
-            unresolved = Intervention.objects.filter(resolved=False)
-            number = unresolved.count()
-            items = [_line(item, at) for item in unresolved.order_by("timestamp", "pk")[:LISTED]]
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")
+                unresolved = Intervention.objects.filter(resolved=False)
+                number = unresolved.count()
+                items = [_line(item, at) for item in unresolved.order_by("timestamp", "pk")[:LISTED]]
         except Error as error:
             raise CommandError(
                 f"Unknown: interventions cannot be read ({type(error).__name__}).", returncode=2

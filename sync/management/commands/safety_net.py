@@ -42,7 +42,12 @@ class Command(BaseCommand):
             self._show()
         else:
             change, sentence = CHANGES[action]
-            change()
+            try:
+                change()
+            except triggers.NetBusy as error:
+                raise CommandError(
+                    "A table is held by somebody else: nothing was changed. Try again.", returncode=2
+                ) from error
             self.stdout.write(sentence)
 
     def _show(self) -> None:
