@@ -9,13 +9,14 @@ Entity = tuple[int, str]  # person id, target
 
 @dataclass(frozen=True)
 class Cell:
-    """One fact in one place. `text` None: there is nothing; the place itself is missing when `is_absent`."""
+    """One fact in one place. `text` None: there is nothing, no row (`is_absent`), or no way to read it (`is_unread`)."""
 
     place: str
     text: str | None
     differs: bool = False
     is_source: bool = False
     is_absent: bool = False
+    is_unread: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,13 @@ def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
     """
     declared = declaration()
     people = sorted({person_id for person_id, _ in entities})
-    sights, unread = _sights(declared, people)
     present = _present(declared, people)
+    sights, unread = _sights(declared, people, present)
     missing = {
         (person_id, table.name)
         for table in declared.tables
-        for person_id in _expected(declared, table.name, people)
-        if person_id not in present.get(table.name, set())
+        for person_id in _expected(declared, table.name, people, present)
+        if person_id not in (present[table.name] or ())
     }
     return {entity: _comparison(declared, entity, sights, unread, present, (entity in missing)) for entity in entities}
 
@@ -109,7 +109,9 @@ def _ranges(declared: Declaration) -> Iterator[tuple[int, int]]:
         after = last
 
 
-def _sights(declared: Declaration, people: list[int]) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair]]:
+def _sights(
+    declared: Declaration, people: list[int], present: dict[str, set[int] | None]
+) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair]]:
     sights: dict[tuple[int, Pair], _Sight] = {}
     unread: set[Pair] = set()
     for pair in declared.pairs():
@@ -120,6 +122,10 @@ def _sights(declared: Declaration, people: list[int]) -> tuple[dict[tuple[int, P
             f" FROM {flow.target.name} AS {statements.COPY} JOIN {flow.source.name} ON {statements.joined(flow)}"
             f" WHERE {statements.COPY}.{flow.target.key} = ANY(%s)"
         )
+        if present[flow.source.name] is None or present[flow.target.name] is None:
+            # Out of reach: asking again would cost its time-out once for each fact.
+            unread.add(pair)
+            continue
         try:
             for person_id, wanted, actual, differs in _bounded(query, people):
                 sights[person_id, pair] = _Sight(wanted, actual, differs)
@@ -128,19 +134,23 @@ def _sights(declared: Declaration, people: list[int]) -> tuple[dict[tuple[int, P
     return sights, unread
 
 
-def _present(declared: Declaration, people: list[int]) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
+def _present(declared: Declaration, people: list[int]) -> dict[str, set[int] | None]:
+    """Find who has a row in each table; None: the table cannot be read, which is not the same as no row."""
+    found: dict[str, set[int] | None] = {}
     for table in declared.tables:
         try:
             found[table.name] = {row[0] for row in _bounded(statements.present_rows(table), people)}
         except DatabaseError:
-            found[table.name] = set()
+            found[table.name] = None
     return found
 
 
-def _expected(declared: Declaration, target: str, people: list[int]) -> set[int]:
-    statement = statements.expected_people(declared.table(target), declared)
-    if statement is None:
+def _expected(declared: Declaration, target: str, people: list[int], present: dict[str, set[int] | None]) -> set[int]:
+    table = declared.table(target)
+    statement = statements.expected_people(table, declared)
+    if statement is None or table.expected is None or present[target] is None:
+        return set()
+    if present[table.expected.place.table] is None:
         return set()
     try:
         return {row[0] for row in _bounded(statement, people)}
@@ -153,7 +163,7 @@ def _comparison(
     entity: Entity,
     sights: dict[tuple[int, Pair], _Sight],
     unread: set[Pair],
-    present: dict[str, set[int]],
+    present: dict[str, set[int] | None],
     is_missing: bool,
 ) -> Comparison:
     person_id, target = entity
@@ -180,7 +190,7 @@ def _fact_row(
     person_id: int,
     sights: dict[tuple[int, Pair], _Sight],
     unread: set[Pair],
-    present: dict[str, set[int]],
+    present: dict[str, set[int] | None],
 ) -> FactRow:
     pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
     # Of a fact that may be written anywhere, the newest is the source: worth a word only where another place differs.
@@ -198,17 +208,22 @@ def _fact_row(
             cells.append(
                 Cell(
                     table.name,
-                    text=seen[0].actual if seen else _source_text(person_id, place, pairs, sights),
+                    text=_text(person_id, place, pairs, sights, seen) if present[table.name] is not None else None,
                     differs=any(s.differs for s in seen) or any(p in unread for p in into),
                     is_source=not into or (is_contested and not any(s.differs for s in seen)),
-                    is_absent=person_id not in present[table.name],
+                    is_absent=(rows := present[table.name]) is not None and person_id not in rows,
+                    is_unread=rows is None or any(p in unread for p in into),
                 )
             )
     return FactRow(mirror.fact, tuple(cells))
 
 
-def _source_text(person_id: int, place: Place, pairs: list[Pair], sights: dict[tuple[int, Pair], _Sight]) -> str | None:
-    """The source's own words: of a copy that repeats it unchanged where there is one, else read for itself."""
+def _text(
+    person_id: int, place: Place, pairs: list[Pair], sights: dict[tuple[int, Pair], _Sight], seen: list[_Sight]
+) -> str | None:
+    """What a place says: as compared, as a copy repeats it unchanged, or else read for itself."""
+    if seen:
+        return seen[0].actual
     for pair in pairs:
         if pair.source == place and pair.conversion.template == "{value}" and (person_id, pair) in sights:
             return sights[person_id, pair].wanted
