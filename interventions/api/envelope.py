@@ -57,22 +57,18 @@ ReadStanding = Callable[[int | None], Standing]
 
 
 def sentence(standing: Standing) -> str:
-    """Say how the copies stand, and promise nothing of a place that waits for a person."""
+    """Say how the copies stand."""
     if not standing.is_known:
         return UNREAD
     synced, total = standing.synced, standing.total
     if synced == total:
         return "Everything is up to date."
-    is_stuck = any(target.state in STUCK for target in standing.targets)
     if total == 1:
-        rest = "our staff see to it" if is_stuck else "it follows by itself"
-        return f"The one other place is not up to date yet; {rest}."
-    rest = "our staff see to the rest" if is_stuck else "the rest follow by themselves"
+        return "The one other place is not up to date yet; it follows by itself."
     if not synced:
-        rest = "our staff see to it" if is_stuck else "they follow by themselves"
-        return f"None of {_word(total)} places is up to date yet; {rest}."
+        return f"None of {_word(total)} places is up to date yet; they follow by themselves."
     verb = "is" if synced == 1 else "are"
-    return f"{_word(synced).capitalize()} of {_word(total)} places {verb} up to date; {rest}."
+    return f"{_word(synced).capitalize()} of {_word(total)} places {verb} up to date; the rest follow by themselves."
 
 
 def answered(
