@@ -173,7 +173,7 @@ class TestOtherPrograms:
 
 
 class TestRights:
-    def test_p3_one_persons_missing_right_blocks_nobody_else(self, cast: Cast) -> None:
+    def test_p3_one_persons_missing_right_blocks_nobody_else(self, cast: Cast, copying_off: None) -> None:
         fakes.settled()
         fakes.sql(
             "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
