@@ -1,0 +1,607 @@
+CREATE SEQUENCE IF NOT EXISTS sync_revision CACHE 1;
+ALTER TABLE users ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN IF NOT EXISTS avatar_revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_enrollments ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_enrollments ADD COLUMN IF NOT EXISTS avatar_revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_enrollments ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS avatar_revision bigint NOT NULL DEFAULT 0;
+ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
+
+CREATE OR REPLACE FUNCTION sync_therapist_profile_data() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+DECLARE
+  person bigint := current_setting('keepwell.person')::bigint;
+  source text := current_setting('keepwell.source');
+  locked bigint;
+  behind boolean;
+  code text;
+  failed text := '';
+BEGIN
+  IF source = 'users' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name) RETURNING (copy.full_name IS DISTINCT FROM users.full_name) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.full_name IS DISTINCT FROM users.full_name)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
+        failed := failed || 'therapist_enrollments=55P03 ';
+      ELSE
+        failed := failed || 'therapist_enrollments=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_enrollments=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'therapist_enrollments' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET bio = therapist_enrollments.bio, experience_years = therapist_enrollments.experience_years, phone = therapist_enrollments.phone, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) RETURNING (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone)); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
+        failed := failed || 'therapist_profiles=55P03 ';
+      ELSE
+        failed := failed || 'therapist_profiles=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_profiles=' || code || ' ';
+    END;
+  END IF;
+  RETURN failed;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION sync_verification_status() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+DECLARE
+  person bigint := current_setting('keepwell.person')::bigint;
+  source text := current_setting('keepwell.source');
+  locked bigint;
+  behind boolean;
+  code text;
+  failed text := '';
+BEGIN
+  IF source = 'therapist_enrollments' THEN
+    BEGIN
+      LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
+        failed := failed || 'users=55P03 ';
+      ELSE
+        failed := failed || 'users=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'users=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'therapist_enrollments' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
+        failed := failed || 'therapist_profiles=55P03 ';
+      ELSE
+        failed := failed || 'therapist_profiles=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_profiles=' || code || ' ';
+    END;
+  END IF;
+  RETURN failed;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION sync_avatar_across_tables() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+DECLARE
+  person bigint := current_setting('keepwell.person')::bigint;
+  source text := current_setting('keepwell.source');
+  locked bigint;
+  behind boolean;
+  code text;
+  failed text := '';
+BEGIN
+  IF source = 'therapist_enrollments' THEN
+    BEGIN
+      LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
+        failed := failed || 'users=55P03 ';
+      ELSE
+        failed := failed || 'users=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'users=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'therapist_profiles' THEN
+    BEGIN
+      LOCK TABLE ONLY users IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_profiles ON copy.id = therapist_profiles.user_id WHERE copy.id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
+        failed := failed || 'users=55P03 ';
+      ELSE
+        failed := failed || 'users=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'users=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'users' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING (copy.avatar_revision < users.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.avatar_revision < users.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
+        failed := failed || 'therapist_enrollments=55P03 ';
+      ELSE
+        failed := failed || 'therapist_enrollments=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_enrollments=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'therapist_profiles' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_enrollments IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN therapist_profiles ON copy.user_id = therapist_profiles.user_id WHERE copy.user_id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
+        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
+        failed := failed || 'therapist_enrollments=55P03 ';
+      ELSE
+        failed := failed || 'therapist_enrollments=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_enrollments=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'users' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)))); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
+        failed := failed || 'therapist_profiles=55P03 ';
+      ELSE
+        failed := failed || 'therapist_profiles=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_profiles=' || code || ' ';
+    END;
+  END IF;
+  IF source = 'therapist_enrollments' THEN
+    BEGIN
+      LOCK TABLE ONLY therapist_profiles IN ROW EXCLUSIVE MODE NOWAIT;
+      SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND THEN
+        -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
+        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+      ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
+        failed := failed || 'therapist_profiles=55P03 ';
+      ELSE
+        failed := failed || 'therapist_profiles=P0002 ';
+      END IF;
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+      failed := failed || 'therapist_profiles=' || code || ' ';
+    END;
+  END IF;
+  RETURN failed;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_revision_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  NEW.revision := nextval('sync_revision');
+  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.avatar_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
+  ELSIF OLD.avatar_url IS DISTINCT FROM NEW.avatar_url THEN NEW.avatar_revision := NEW.revision;
+  ELSE NEW.avatar_revision := OLD.avatar_revision;
+  END IF;
+  RETURN NEW;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  -- A column of ours was renamed: the person's write matters more than its number.
+  RETURN NEW;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_rows_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  IF TG_OP <> 'INSERT' AND OLD.id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_debt_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+DECLARE
+  word text := coalesce(current_setting('keepwell.copied', true), '');
+  mine text := TG_RELID || ':' || NEW.id || ':';
+  owed text[] := '{}';
+  lost jsonb := '{}';
+  reason text;
+BEGIN
+  IF NEW.id IS NULL THEN RETURN NULL; END IF;
+  BEGIN
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+  IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
+  IF starts_with(word, mine) THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
+    IF word <> '' THEN
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    END IF;
+  ELSE
+    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
+  END IF;
+  IF (OLD.is_verified IS DISTINCT FROM NEW.is_verified) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = NEW.id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) THEN
+      lost := lost || CASE WHEN OLD.is_verified IS DISTINCT FROM NEW.is_verified THEN jsonb_build_object('is_verified', NEW.is_verified) ELSE '{}' END;
+      owed := owed || 'users'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+    GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
+    owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
+  END;
+  IF lost <> '{}' THEN
+    INSERT INTO sync_lost_value (person_id, target, values, written_by)
+    VALUES (NEW.id, 'users', lost, session_user);
+  END IF;
+  IF owed <> '{}' THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.id, owed, NEW.revision, reason);
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_copy_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
+DECLARE
+  failed text := '';
+  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+BEGIN
+  -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
+  IF NEW.id IS NULL OR rows >= 200
+     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
+  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
+    set_config('keepwell.person', NEW.id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN failed := failed || sync_therapist_profile_data(); END IF;
+  IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.id || ':' || failed, true);
+  RETURN NULL;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_revision_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  NEW.revision := nextval('sync_revision');
+  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.profile_image_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
+  ELSIF OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url THEN NEW.avatar_revision := NEW.revision;
+  ELSE NEW.avatar_revision := OLD.avatar_revision;
+  END IF;
+  RETURN NEW;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  -- A column of ours was renamed: the person's write matters more than its number.
+  RETURN NEW;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_rows_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.user_id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.user_id IS NULL THEN
+    BEGIN
+      LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT linked, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), 'link' FROM (SELECT id FROM users WHERE email_norm = NEW.email_norm) AS found (linked);
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      NULL;  -- out of reach now: whoever looks for unlinked rows finds this one
+    END;
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_debt_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+DECLARE
+  word text := coalesce(current_setting('keepwell.copied', true), '');
+  mine text := TG_RELID || ':' || NEW.user_id || ':';
+  owed text[] := '{}';
+  lost jsonb := '{}';
+  reason text;
+BEGIN
+  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  BEGIN
+  IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
+  IF starts_with(word, mine) THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
+    IF word <> '' THEN
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    END IF;
+  ELSE
+    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
+  END IF;
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
+    LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name)) THEN
+      lost := lost || CASE WHEN OLD.full_name IS DISTINCT FROM NEW.full_name THEN jsonb_build_object('full_name', NEW.full_name) ELSE '{}' END;
+      owed := owed || 'therapist_enrollments'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+    GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
+    owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
+  END;
+  IF lost <> '{}' THEN
+    INSERT INTO sync_lost_value (person_id, target, values, written_by)
+    VALUES (NEW.user_id, 'therapist_enrollments', lost, session_user);
+  END IF;
+  IF owed <> '{}' THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_copy_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
+DECLARE
+  failed text := '';
+  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+BEGIN
+  -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
+  IF NEW.user_id IS NULL OR rows >= 200
+     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
+  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
+    set_config('keepwell.person', NEW.user_id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone) THEN failed := failed || sync_therapist_profile_data(); END IF;
+  IF (OLD.status IS DISTINCT FROM NEW.status) THEN failed := failed || sync_verification_status(); END IF;
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.user_id || ':' || failed, true);
+  RETURN NULL;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_revision_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  NEW.revision := nextval('sync_revision');
+  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.profile_image_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
+  ELSIF OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url THEN NEW.avatar_revision := NEW.revision;
+  ELSE NEW.avatar_revision := OLD.avatar_revision;
+  END IF;
+  RETURN NEW;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  -- A column of ours was renamed: the person's write matters more than its number.
+  RETURN NEW;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_rows_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+BEGIN
+  IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.user_id IS NOT NULL THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_debt_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+DECLARE
+  word text := coalesce(current_setting('keepwell.copied', true), '');
+  mine text := TG_RELID || ':' || NEW.user_id || ':';
+  owed text[] := '{}';
+  lost jsonb := '{}';
+  reason text;
+BEGIN
+  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  BEGIN
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+  IF starts_with(word, mine) THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    word := rtrim(substr(word, length(mine) + 1));
+    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+    owed := ARRAY(SELECT target FROM sync_ledger
+                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
+    IF word <> '' THEN
+      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    END IF;
+  ELSE
+    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
+  END IF;
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone OR copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) THEN
+      lost := lost || CASE WHEN OLD.bio IS DISTINCT FROM NEW.bio THEN jsonb_build_object('bio', NEW.bio) ELSE '{}' END || CASE WHEN OLD.experience_years IS DISTINCT FROM NEW.experience_years THEN jsonb_build_object('experience_years', NEW.experience_years) ELSE '{}' END || CASE WHEN OLD.phone IS DISTINCT FROM NEW.phone THEN jsonb_build_object('phone', NEW.phone) ELSE '{}' END || CASE WHEN OLD.verification_status IS DISTINCT FROM NEW.verification_status THEN jsonb_build_object('verification_status', NEW.verification_status) ELSE '{}' END;
+      owed := owed || 'therapist_profiles'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+    GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
+    owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
+  END;
+  IF lost <> '{}' THEN
+    INSERT INTO sync_lost_value (person_id, target, values, written_by)
+    VALUES (NEW.user_id, 'therapist_profiles', lost, session_user);
+  END IF;
+  IF owed <> '{}' THEN
+    INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
+  END IF;
+  RETURN NULL;
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_copy_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
+DECLARE
+  failed text := '';
+  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+BEGIN
+  -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
+  IF NEW.user_id IS NULL OR rows >= 200
+     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
+  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
+    set_config('keepwell.person', NEW.user_id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.user_id || ':' || failed, true);
+  RETURN NULL;
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  RETURN NULL;
+END
+$keepwell$;
+DROP TRIGGER IF EXISTS zz_sync_revision_insert ON users;
+CREATE TRIGGER zz_sync_revision_insert BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION keepwell_revision_users();
+COMMENT ON TRIGGER zz_sync_revision_insert ON users IS 'keepwell 00a2fc7e89f6e71b';
+DROP TRIGGER IF EXISTS zz_sync_rows ON users;
+CREATE TRIGGER zz_sync_rows AFTER INSERT OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION keepwell_rows_users();
+COMMENT ON TRIGGER zz_sync_rows ON users IS 'keepwell 5b9fc4e2113896bc';
+DROP TRIGGER IF EXISTS zz_sync_moved ON users;
+CREATE TRIGGER zz_sync_moved AFTER UPDATE ON users FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id OR (OLD.email_norm IS DISTINCT FROM NEW.email_norm)) EXECUTE FUNCTION keepwell_rows_users();
+COMMENT ON TRIGGER zz_sync_moved ON users IS 'keepwell a6850eb02a36bd13';
+DROP TRIGGER IF EXISTS zz_sync_debt ON users;
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url OR OLD.is_verified IS DISTINCT FROM NEW.is_verified) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_users();
+COMMENT ON TRIGGER zz_sync_debt ON users IS 'keepwell e29013811ed3ba87';
+DROP TRIGGER IF EXISTS zz_sync_revision ON users;
+CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON users FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_users();
+COMMENT ON TRIGGER zz_sync_revision ON users IS 'keepwell 90453762e1b68c37';
+DROP TRIGGER IF EXISTS sync_avatar_from_users ON users;
+CREATE CONSTRAINT TRIGGER sync_avatar_from_users AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_users();
+COMMENT ON TRIGGER sync_avatar_from_users ON users IS 'keepwell 68ab7c25b80c6d70';
+DROP TRIGGER IF EXISTS zz_sync_revision_insert ON therapist_enrollments;
+CREATE TRIGGER zz_sync_revision_insert BEFORE INSERT ON therapist_enrollments FOR EACH ROW EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_revision_insert ON therapist_enrollments IS 'keepwell f09f109c3e5d9254';
+DROP TRIGGER IF EXISTS zz_sync_rows ON therapist_enrollments;
+CREATE TRIGGER zz_sync_rows AFTER INSERT OR DELETE ON therapist_enrollments FOR EACH ROW EXECUTE FUNCTION keepwell_rows_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_rows ON therapist_enrollments IS 'keepwell e0ed98bc234da6ba';
+DROP TRIGGER IF EXISTS zz_sync_moved ON therapist_enrollments;
+CREATE TRIGGER zz_sync_moved AFTER UPDATE ON therapist_enrollments FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR (NEW.user_id IS NULL AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm))) EXECUTE FUNCTION keepwell_rows_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_moved ON therapist_enrollments IS 'keepwell a228d8c1cf8c7524';
+DROP TRIGGER IF EXISTS zz_sync_debt ON therapist_enrollments;
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.full_name IS DISTINCT FROM NEW.full_name) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_debt ON therapist_enrollments IS 'keepwell 07f0d47afbb89b50';
+DROP TRIGGER IF EXISTS zz_sync_revision ON therapist_enrollments;
+CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_enrollments FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_revision ON therapist_enrollments IS 'keepwell 67d3f9a29430a3e2';
+DROP TRIGGER IF EXISTS sync_avatar_from_enrollments ON therapist_enrollments;
+CREATE CONSTRAINT TRIGGER sync_avatar_from_enrollments AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_therapist_enrollments();
+COMMENT ON TRIGGER sync_avatar_from_enrollments ON therapist_enrollments IS 'keepwell 2e17a588eee9c3f1';
+DROP TRIGGER IF EXISTS zz_sync_revision_insert ON therapist_profiles;
+CREATE TRIGGER zz_sync_revision_insert BEFORE INSERT ON therapist_profiles FOR EACH ROW EXECUTE FUNCTION keepwell_revision_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_revision_insert ON therapist_profiles IS 'keepwell 2c74c2246bd567a8';
+DROP TRIGGER IF EXISTS zz_sync_rows ON therapist_profiles;
+CREATE TRIGGER zz_sync_rows AFTER INSERT OR DELETE ON therapist_profiles FOR EACH ROW EXECUTE FUNCTION keepwell_rows_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_rows ON therapist_profiles IS 'keepwell f5f1463ec41ea9be';
+DROP TRIGGER IF EXISTS zz_sync_moved ON therapist_profiles;
+CREATE TRIGGER zz_sync_moved AFTER UPDATE ON therapist_profiles FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION keepwell_rows_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_moved ON therapist_profiles IS 'keepwell 6188877b64526039';
+DROP TRIGGER IF EXISTS zz_sync_debt ON therapist_profiles;
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_profiles DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_debt ON therapist_profiles IS 'keepwell 200d2da033052ac2';
+DROP TRIGGER IF EXISTS zz_sync_revision ON therapist_profiles;
+CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_profiles FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_revision ON therapist_profiles IS 'keepwell 3cd7c8a05c857d7c';
+DROP TRIGGER IF EXISTS sync_avatar_from_profiles ON therapist_profiles;
+CREATE CONSTRAINT TRIGGER sync_avatar_from_profiles AFTER UPDATE ON therapist_profiles DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_therapist_profiles();
+COMMENT ON TRIGGER sync_avatar_from_profiles ON therapist_profiles IS 'keepwell 75bec706c82c6fe5';
+CREATE OR REPLACE VIEW contract_sync_state AS
+SELECT p.person_id, t.target,
+  coalesce(l.desired_revision, 0) + (d.owed_since IS NOT NULL)::int AS desired_revision,
+  coalesce(l.applied_revision, 0) AS applied_revision,
+  coalesce(l.verified_revision, 0) AS verified_revision,
+  CASE
+    WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
+    WHEN d.owed_since IS NOT NULL THEN 'due'
+    WHEN l.owed_since IS NOT NULL AND l.excluded_reason IS NOT NULL THEN 'excluded'
+    WHEN l.owed_since IS NOT NULL AND l.lease_until > clock_timestamp() THEN 'leased'
+    WHEN l.owed_since IS NOT NULL AND l.next_attempt_at IS NULL THEN 'blocked'
+    WHEN l.owed_since IS NOT NULL AND l.next_attempt_at > clock_timestamp() THEN 'backing_off'
+    WHEN l.owed_since IS NOT NULL THEN 'due'
+    WHEN CASE t.target WHEN 'users' THEN (EXISTS (SELECT FROM users WHERE users.id = p.person_id) AND (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_enrollments' THEN (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_profiles' THEN ((EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id))) OR EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND therapist_enrollments.status = 'approved')) END THEN 'in_sync'
+    ELSE 'excluded'
+  END AS state,
+  least(l.owed_since, d.owed_since) AS owed_since,
+  coalesce(l.attempts, 0) AS attempts,
+  l.next_attempt_at,
+  CASE WHEN l.owed_since IS NOT NULL THEN l.last_error_code ELSE d.code END AS last_error_code
+FROM (SELECT id AS person_id FROM users) p
+CROSS JOIN (VALUES ('users'), ('therapist_enrollments'), ('therapist_profiles')) AS t (target)
+LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target
+LEFT JOIN LATERAL (
+  SELECT min(at) AS owed_since, min(code) AS code FROM sync_debt
+  WHERE sync_debt.person_id = p.person_id AND t.target = ANY(sync_debt.targets)
+  HAVING count(*) > 0
+) d ON true;
