@@ -122,7 +122,9 @@ class Copy:
 
     def leftovers(self) -> list[str]:
         """Everything that still runs and names this copy's directory or port."""
-        lines = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        lines = subprocess.run(
+            ["ps", "-ww", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
+        ).stdout
         return [line for line in lines.splitlines() if str(self.var_dir) in line or f"--port {self.port}" in line]
 
     def clean_up(self) -> None:

@@ -81,7 +81,9 @@ class TestFaults:
 
     def test_a_holder_is_no_child_of_whoever_started_it(self) -> None:
         drill.break_target("lock")
-        children = subprocess.run(["ps", "-ww", "-eo", "ppid=,args="], capture_output=True, text=True, check=True).stdout
+        children = subprocess.run(
+            ["ps", "-ww", "-eo", "ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout
         parents = [int(line.split()[0]) for line in children.splitlines() if line.endswith("drill hold lock")]
         assert parents
         assert os.getpid() not in parents
