@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write mutants storm clean
+.PHONY: help run test verify lock screenshots bench-write bench-drain mutants storm clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lock         write requirements*.lock anew from pyproject.toml'
 	@echo 'make screenshots  take pictures of the screens'
 	@echo 'make bench-write  measure what a write costs'
+	@echo 'make bench-drain  measure how fast owed copies are brought in line (DRAIN=--profile says where the time goes)'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
@@ -56,6 +57,9 @@ screenshots: $(DEVELOPMENT)
 
 bench-write: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_write
+
+bench-drain: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.bench_drain $(DRAIN)
 
 mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants
