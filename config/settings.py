@@ -64,6 +64,12 @@ SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
 )
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
+ALLOW_FAILPOINTS = ENV.flag(
+    "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."
+)
+FAILPOINTS_FILE = Path(
+    ENV.text("FAILPOINTS_FILE", str(VAR_DIR / "failpoints.json"), "What happens at which failpoint, as JSON.")
+)
 ENV.refuse_unknown("SYNC_")
 
 if not SECRET_KEY:

@@ -1,10 +1,18 @@
 """The desk: items that need a person. Knows nobody; whoever can retry registers a handler."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class InterventionsConfig(AppConfig):
-    """Nothing to connect."""
+    """Adds the desk's checks, and switches failpoints on where the settings allow them."""
 
     name = "interventions"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect what needs every app to be loaded."""
+        from interventions import checks, failpoints
+
+        checks.register()
+        failpoints.allow(settings.FAILPOINTS_FILE if settings.ALLOW_FAILPOINTS else None)

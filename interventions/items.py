@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.handlers import Entity
 from interventions.models import History, Intervention, Resolution, State
 
@@ -82,6 +83,7 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     """
     if not failures:
         return
+    reach("interventions.before_open", (failure.person_id for failure in failures))
     words: dict[str, Any] = {
         "failures": json.dumps(
             [
@@ -103,6 +105,7 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     lines += [line(i, "opened", SYSTEM, None, State.OPEN) for i, before in rows if before is None]
     lines += [line(i, "retry_failed", SYSTEM, State.RETRYING, State.OPEN) for i, b in rows if b == State.RETRYING]
     History.objects.bulk_create(lines)
+    reach("interventions.after_open", (failure.person_id for failure in failures))
 
 
 _SETTLE = """
@@ -130,6 +133,7 @@ def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolutio
     if not entities:
         return 0
     ordered = sorted(entities)
+    reach("interventions.before_settle", (person_id for person_id, _ in ordered))
     words: dict[str, Any] = {
         "people": [str(person_id) for person_id, _ in ordered],
         "targets": [target for _, target in ordered],
@@ -142,6 +146,7 @@ def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolutio
         settled = cursor.fetchall()
     action = f"resolved:{resolution}"
     History.objects.bulk_create(line(i, action, SYSTEM, before, State.RESOLVED) for i, before in settled)
+    reach("interventions.after_settle", (person_id for person_id, _ in ordered))
     return len(settled)
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import Error as DatabaseFailure
 from django.db import transaction
 from django.db.models import QuerySet
 
+from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
 from interventions.items import SYSTEM, line
 from interventions.models import History, Intervention, Resolution, State
@@ -60,6 +62,8 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
         )
         if started:
             handler().retry([(item.person_id, item.target) for item in started if item.person_id is not None])
+        reach("interventions.retry.before_commit", _people(started))
+    reach("interventions.retry.after_commit", _people(started))
     if started:
         handler().wake()
     return report
@@ -74,6 +78,7 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
     report = Report()
     with transaction.atomic():
         locked = list(items.select_for_update().order_by("id"))
+        reach("interventions.resolve.before_read", _people(locked))
         entities = [(i.person_id, i.target) for i in locked if i.person_id is not None and i.target and not i.resolved]
         compared = handler().compare(entities) if entities else {}
         accepted: list[Entity] = []
@@ -104,6 +109,8 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
         if verified:
             # The ledger settles what somebody mended by hand when a worker has read it back too.
             handler().retry(verified)
+        reach("interventions.resolve.before_commit", _people(locked))
+    reach("interventions.resolve.after_commit", _people(locked))
     if verified:
         handler().wake()
     return report
@@ -146,6 +153,10 @@ def log_manual_intervention_needed(
         code = getattr(failure.__cause__, "sqlstate", None) or type(failure).__name__
         logger.error("interventions.log.failed", extra={"operation": operation, "entity_id": entity_id, "code": code})
         return False
+
+
+def _people(items: Iterable[Intervention]) -> Iterator[int]:
+    return (item.person_id for item in items if item.person_id is not None)
 
 
 def _why_not(*, has_sides: bool, may_accept: bool) -> str:

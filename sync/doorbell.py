@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from interventions.failpoints import reach
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,10 +55,12 @@ class Doorbell:
                 self.ring()
 
     def _try_to_send(self, send: Callable[[], object]) -> None:
+        reach("sync.before_publish")
         try:
             send()
         except (OSError, RuntimeError) as error:
             logger.warning("sync.doorbell.unheard", extra={"reason": type(error).__name__})
+        reach("sync.after_publish")
 
 
 bell = Doorbell()

@@ -18,6 +18,11 @@ from sync.mirrors import declaration
 from sync.models import Debt, Ledger
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+# Gives a row for each backend of the test's database but Django's own.
+OTHERS = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid()"
+)
 
 
 def database_url() -> str:

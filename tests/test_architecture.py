@@ -17,7 +17,7 @@ BANNED_VERBS = {"process", "handle", "do", "manage", "perform"}
 # Django calls these by name.
 GIVEN_NAMES = {"handle"}
 # Imports that must wait: until the apps are loaded, or for a program that need not be there.
-LOCAL_IMPORTS = {"manage.py", "config/settings.py", "sync/apps.py", "therapists/apps.py"}
+LOCAL_IMPORTS = {"manage.py", "config/settings.py", "sync/apps.py", "therapists/apps.py", "interventions/apps.py"}
 TOP_LEVEL = {"manage.py", "pyproject.toml", "config", "therapists", "sync", "interventions", "templates", "tests"}
 
 

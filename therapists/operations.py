@@ -9,6 +9,7 @@ from enum import StrEnum
 from django.db import DatabaseError, connection, transaction
 
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.models import History
 from sync import delivery, ledger, repair
 from sync.delivery import Report
@@ -51,7 +52,7 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
     """
     if unknown := set(changes) - EDITABLE_FACTS:
         raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
-    with _primary():
+    with _primary(person_id):
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
@@ -137,13 +138,16 @@ def fix_all_inconsistencies() -> dict[str, int | None]:
 
 
 @contextmanager
-def _primary() -> Iterator[None]:
+def _primary(*people: int) -> Iterator[None]:
     """Give one transaction that waits for other writers only so long; raises OperationalError then."""
     with transaction.atomic():
         _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+        reach("therapists.before_write", people)
         yield
+        reach("therapists.before_commit", people)
         # Copies are made by the COMMIT: what hangs there, somebody's trigger on a copy, is cut short and owed.
         _set_bounds(PRIMARY_LOCK_MS, COMMIT_MS)
+    reach("therapists.after_commit", people)
 
 
 def _set_bounds(lock_ms: int, statement_ms: int) -> None:
@@ -161,7 +165,7 @@ def _edited_user(person_id: int, changes: Mapping[str, object]) -> User | None:
 
 
 def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
-    with _primary():
+    with _primary(person_id):
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
         if enrollment.profile_image_url != url:
             _save(enrollment, {"profile_image_url": url})

@@ -17,10 +17,6 @@ from therapists.models import Enrollment, Profile, User
 
 DRAIN = "import django; django.setup(); from sync import delivery; delivery.drain()"
 SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-OTHERS = (
-    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
-    " AND pid <> pg_backend_pid()"
-)
 PEOPLE, BATCH, SLOW = 12, 5, 7
 
 
@@ -66,7 +62,7 @@ def test_p1_a_worker_killed_in_the_middle_of_a_batch_leaves_it_as_it_was(
     delivery.drain()
     held = Debt.objects.count()
     assert 1 <= held <= BATCH, "a slow first batch makes the second one smaller"
-    fakes.wait_until(lambda: not fakes.sql(OTHERS), what="PostgreSQL has noticed the death")
+    fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed the death")
     assert Debt.objects.count() == held
     assert fakes.silently_behind() == set()
     fakes.settled()

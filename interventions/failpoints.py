@@ -1,0 +1,192 @@
+"""
+Named points at which a crash, an error or a delay can be asked for, to prove that none of them loses anything.
+
+Off unless ALLOW_FAILPOINTS is set; then FAILPOINTS_FILE says what happens where, and is read again while running.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a point stands (module and function), and what is done and not yet done there."""
+
+    place: str
+    meaning: str
+
+
+# Every point there is. A test compares the places with the calls of `reach()`, and proves that each one is reached.
+POINTS = {
+    "therapists.before_write": Point("therapists.operations._primary", "The transaction is open; nothing is written."),
+    "therapists.before_commit": Point("therapists.operations._primary", "Written; not committed, no copy is made yet."),
+    "therapists.after_commit": Point("therapists.operations._primary", "Committed and fanned out; no answer is sent."),
+    "sync.after_commit": Point("sync.receivers._fan_out", "A person's write is committed; nothing has followed it."),
+    "sync.after_fan_out": Point("sync.receivers._fan_out", "The copies were tried; the workers are not woken yet."),
+    "sync.before_publish": Point("sync.doorbell.Doorbell._try_to_send", "A ring is wanted; the broker has nothing."),
+    "sync.after_publish": Point("sync.doorbell.Doorbell._try_to_send", "The broker has the ring, or has refused it."),
+    "interventions.before_open": Point("interventions.items.open_items", "A target failed; its item is not written."),
+    "interventions.after_open": Point("interventions.items.open_items", "Items are written; not committed."),
+    "interventions.before_settle": Point("interventions.items.settle_items", "Targets are in line; items still open."),
+    "interventions.after_settle": Point("interventions.items.settle_items", "Items are resolved; not committed."),
+    "interventions.retry.before_commit": Point(
+        "interventions.operations.retry_items", "Items are retrying and owed; not committed."
+    ),
+    "interventions.retry.after_commit": Point(
+        "interventions.operations.retry_items", "The wish is committed; the workers are not woken."
+    ),
+    "interventions.resolve.before_read": Point(
+        "interventions.operations.mark_resolved", "Items are locked; neither side is read."
+    ),
+    "interventions.resolve.before_commit": Point(
+        "interventions.operations.mark_resolved", "Items are resolved or refused; not committed."
+    ),
+    "interventions.resolve.after_commit": Point(
+        "interventions.operations.mark_resolved", "The decision is committed; the workers are not woken."
+    ),
+}
+
+
+class FailpointReached(Exception):
+    """A failpoint was told to raise here."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    action: str
+    seconds: float = 0.0
+    person_id: int | None = None
+    times: int | None = None
+
+    @classmethod
+    def read(cls, written: Any, shared: dict[str, Any]) -> "_Order":
+        """Read what the file says of one point; raises ValueError when it cannot be understood."""
+        words: dict[str, Any] = shared | ({"action": written} if isinstance(written, str) else {**written})
+        action, _, seconds = str(words.pop("action", "")).partition(":")
+        person_id, times = words.pop("id", None), words.pop("times", None)
+        if action not in {"kill", "raise", "hang"} or bool(seconds) != (action == "hang") or words:
+            raise ValueError(written)
+        if not all(number is None or type(number) is int for number in (person_id, times)):
+            raise ValueError(written)
+        return cls(action, float(seconds or 0), person_id, times)
+
+
+class _Orders:
+    """What the file says now, and how often each order was obeyed, counted beside it for all processes together."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._stamp: str | None = None
+        self._orders: dict[str, _Order] = {}
+
+    def take(self, point: str, people: Iterable[int]) -> _Order | None:
+        """Give the order for this point if it is to be obeyed now, and count it before anybody can die of it."""
+        order = self._order(point)
+        if order is None or (order.person_id is not None and order.person_id not in set(people)):
+            return None
+        with self.file.with_name(f"{self.file.name}.fired").open("a+") as counts:
+            # A killed process gives its lock back by itself.
+            fcntl.flock(counts, fcntl.LOCK_EX)
+            if order != self._order(point):
+                return None  # rewritten meanwhile
+            counts.seek(0)
+            fired = _counted(counts.read(), self._stamp)
+            if order.times is not None and fired.get(point, 0) >= order.times:
+                return None
+            fired[point] = fired.get(point, 0) + 1
+            counts.truncate(0)
+            counts.write(json.dumps({"of": self._stamp, "fired": fired}))
+            counts.flush()
+        return order
+
+    def _order(self, point: str) -> _Order | None:
+        try:
+            found = self.file.stat()
+        except OSError:
+            self._stamp, self._orders = None, {}
+            return None
+        stamp = f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
+        if stamp != self._stamp:
+            self._orders, self._stamp = self._read(), stamp
+        return self._orders.get(point)
+
+    def _read(self) -> dict[str, _Order]:
+        try:
+            written = {**json.loads(self.file.read_text())}
+        except (OSError, ValueError, TypeError) as error:
+            logger.warning("interventions.failpoints.unreadable", extra={"reason": type(error).__name__})
+            return {}
+        shared = {word: written.pop(word) for word in ("id", "times") if word in written}
+        orders: dict[str, _Order] = {}
+        for point, words in written.items():
+            try:
+                orders[point] = _Order.read(words, shared)
+            except (ValueError, TypeError):
+                logger.warning("interventions.failpoints.not_understood", extra={"point": point})
+            if point not in POINTS:
+                logger.warning("interventions.failpoints.unknown_point", extra={"point": point})
+        return orders
+
+
+_orders: _Orders | None = None
+
+
+def reach(point: str, people: Iterable[int] = ()) -> None:
+    """
+    Do here what FAILPOINTS_FILE says: nothing, wait, raise FailpointReached, or end this process as `kill -9` does.
+
+    `people` are the persons concerned, for orders that name one. While failpoints are off this is one test.
+    """
+    if _orders is not None:
+        _obey(_orders, point, people)
+
+
+def allow(file: Path | None) -> None:
+    """Let the file say what happens at the points of this process; None: nothing does."""
+    global _orders
+    _orders = None if file is None else _Orders(file)
+
+
+def fired(file: Path) -> dict[str, int]:
+    """Tell how often each order of the file was obeyed, in all processes, since the file was written."""
+    try:
+        text = file.with_name(f"{file.name}.fired").read_text()
+    except FileNotFoundError:
+        return {}
+    return _counted(text, None)
+
+
+def _obey(orders: _Orders, point: str, people: Iterable[int]) -> None:
+    try:
+        order = orders.take(point, people)
+    except OSError as error:
+        # What cannot be counted is not obeyed: `times` is a promise.
+        logger.warning("interventions.failpoints.uncounted", extra={"reason": type(error).__name__})
+        return
+    if order is None:
+        return
+    logger.warning("interventions.failpoints.reached", extra={"point": point, "action": order.action})
+    if order.action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order.action == "raise":
+        raise FailpointReached(point)
+    time.sleep(order.seconds)
+
+
+def _counted(text: str, stamp: str | None) -> dict[str, int]:
+    """Read the counts; those of another version of the file do not count. A stamp of None takes any."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return dict(found["fired"]) if stamp in (None, found["of"]) else {}
