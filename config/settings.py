@@ -62,6 +62,9 @@ SYNC_ATTEMPTS_KEPT_DAYS = ENV.number("SYNC_ATTEMPTS_KEPT_DAYS", 90, "How long re
 SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
     "SYNC_LOST_VALUES_KEPT_DAYS", 90, "How long a value that a repair replaced is kept for adoption.", least=1
 )
+SYNC_ALIASES_KEPT_DAYS = ENV.number(
+    "SYNC_ALIASES_KEPT_DAYS", 365, "How long an address that a person gave up still finds them.", least=1
+)
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(

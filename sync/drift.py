@@ -17,7 +17,6 @@ from sync.models import Attempt, LostValue
 
 READ_TIMEOUT_MS = 300
 KEYS_A_RANGE = 20_000
-MOST_LINKED = 10_000
 
 
 @dataclass(frozen=True)
@@ -70,21 +69,6 @@ def different(target: str) -> Iterator[list[int]]:
                 )
             )
         yield sorted(found)
-
-
-def unlinked() -> list[int]:
-    """Find persons, at most MOST_LINKED, for whom an unlinked row carries their address."""
-    declared = declaration()
-    found: list[int] = []
-    for table in declared.tables:
-        if table.link is not None:
-            found += _column(
-                f"SELECT p.{declared.persons.key} FROM {table.name} u JOIN {declared.persons.name} p"
-                f" USING ({table.link}) WHERE u.{table.key} IS NULL AND NOT EXISTS"
-                f" (SELECT FROM {table.name} o WHERE o.{table.key} = p.{declared.persons.key}) LIMIT {MOST_LINKED}",
-                [],
-            )
-    return found
 
 
 def prune(*, at: dt.datetime) -> None:

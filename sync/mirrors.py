@@ -86,6 +86,23 @@ class Table:
     expected: Expected | None = None
     # A column by which a row without a person is linked to the person's row with the same value.
     link: str | None = None
+    # Which of several such rows is taken (an ORDER BY), and which may be at all (a condition), over the row's columns.
+    link_order: str = "id"
+    link_if: str = "true"
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """
+    Where the values of `Table.link` go that a person had before.
+
+    `table` has the columns `person_id` and `valid_to` and the two named here, which the persons' table has as well: the
+    value as it was spelled, and the one that is compared.
+    """
+
+    table: str
+    spelling: str
+    link: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,7 @@ class Declaration:
 
     tables: tuple[Table, ...]
     mirrors: tuple[Mirror | SharedMirror, ...]
+    aliases: Aliases | None = None
 
     @property
     def persons(self) -> Table:

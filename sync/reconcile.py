@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import DatabaseError, connection, transaction
 
-from sync import statements
+from sync import identity, statements
 from sync.backoff import NO_ROW, NOT_EQUAL, SEVERAL_ROWS
 from sync.mirrors import Declaration, Table, declaration
 from sync.statements import Flow
@@ -76,7 +76,7 @@ def bring(entities: Collection[Entity]) -> Result:
     """
     declared = declaration()
     people = sorted({person_id for person_id, _ in entities})
-    _link(declared, people)
+    identity.link(people)
     held = {table.name: _lock(table, people) for table in declared.tables}
     persons = held[declared.persons.name]
     result = Result(dict.fromkeys(entities))
@@ -151,31 +151,6 @@ def _read_back(flow: Flow, people: list[int]) -> dict[int, Problem]:
         return {}
     still = statements.different_people(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)")
     return {person_id: Problem(NOT_EQUAL, flow.target.name) for person_id in _people(still, people)}
-
-
-def _link(declared: Declaration, people: list[int]) -> None:
-    """Give rows without a person to the person whose address they carry; the net then owes what follows."""
-    persons = declared.persons
-    for table in declared.tables:
-        if table.link is None:
-            continue
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(f"LOCK TABLE ONLY {table.name} IN ROW EXCLUSIVE MODE NOWAIT")
-                cursor.execute(
-                    f"UPDATE {table.name} AS unlinked SET {table.key} = found.person FROM ("
-                    f" SELECT DISTINCT ON (p.{persons.key}) p.{persons.key} AS person, u.id FROM {persons.name} p"
-                    f" JOIN {table.name} u ON u.{table.link} = p.{table.link} AND u.{table.key} IS NULL"
-                    f" WHERE p.{persons.key} = ANY(%s)"
-                    f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = p.{persons.key})"
-                    f" ORDER BY p.{persons.key}, u.id DESC) AS found"
-                    f" WHERE unlinked.{table.key} IS NULL AND unlinked.id IN (SELECT id FROM {table.name}"
-                    f" WHERE id = found.id FOR NO KEY UPDATE SKIP LOCKED)",
-                    [people],
-                )
-        except DatabaseError:
-            # Out of reach now; the next look for unlinked rows finds them again.
-            continue
 
 
 def _people(statement: str, people: Iterable[int]) -> list[int]:

@@ -5,7 +5,7 @@ import logging
 from django.db import DatabaseError
 from django.utils import timezone
 
-from sync import drift, ledger
+from sync import drift, identity, ledger
 from sync.mirrors import declaration
 from sync.models import Gap
 
@@ -27,7 +27,7 @@ def audit(*, owe: bool) -> dict[str, int | None]:
             code = getattr(error.__cause__, "sqlstate", None)
             logger.warning("sync.audit.unread", extra={"target": target, "code": code})
             counts[target] = None
-    counts["unlinked"] = owe_unlinked() if owe else len(drift.unlinked())
+    counts["unlinked"] = owe_unlinked() if owe else len(identity.unlinked())
     if owe and None not in counts.values():
         Gap.objects.filter(pk__in=closed).update(audited_at=timezone.now())
     return counts
@@ -39,7 +39,7 @@ def owe_unlinked() -> int:
 
     Two transactions that could not see each other, one with the person and one with the row, owe nothing of it.
     """
-    unlinked = drift.unlinked()
+    unlinked = identity.unlinked()
     if unlinked:
         ledger.owe(people=unlinked, targets=declaration().targets, reason="link")
     return len(unlinked)

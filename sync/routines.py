@@ -82,14 +82,15 @@ def rows(declaration: Declaration, table: Table) -> Function:
     append = f"INSERT INTO sync_debt (person_id, targets, revision, code) SELECT {{person}}, {everywhere}, nextval('{statements.SEQUENCE}'), lower(TG_OP)"
     link = ""
     if table.link:
-        persons = declaration.persons
-        found = f"(SELECT {persons.key} FROM {persons.name} WHERE {table.link} = NEW.{table.link})"
+        read = ", ".join([declaration.persons.name, *([declaration.aliases.table] if declaration.aliases else [])])
+        found = statements.addresses(declaration, table.link)
         link = f"""
   IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NULL THEN
     BEGIN
-      LOCK TABLE ONLY {persons.name} IN ACCESS SHARE MODE NOWAIT;
+      LOCK TABLE ONLY {read} IN ACCESS SHARE MODE NOWAIT;
       INSERT INTO sync_debt (person_id, targets, revision, code)
-      SELECT linked, {everywhere}, nextval('{statements.SEQUENCE}'), 'link' FROM {found} AS found (linked);
+      SELECT DISTINCT person_id, {everywhere}, nextval('{statements.SEQUENCE}'), 'link' FROM ({found}) AS found
+      WHERE address = NEW.{table.link};
     EXCEPTION WHEN {ANY_ERROR} THEN
       NULL;  -- out of reach now: whoever looks for unlinked rows finds this one
     END;
@@ -103,11 +104,30 @@ BEGIN
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NOT NULL THEN
     {append.format(person=f"NEW.{table.key}")};
-  END IF;{link}
+  END IF;{link}{_alias(declaration) if table == declaration.persons else ""}
   RETURN NULL;
 END
 """,
     )
+
+
+def _alias(declaration: Declaration) -> str:
+    """Keep the address that a person gives up: messages and rows that come late still find them by it."""
+    aliases = declaration.aliases
+    if aliases is None:
+        return ""
+    kept = f"{aliases.spelling}, {aliases.link}"
+    return f"""
+  IF TG_OP = 'UPDATE' AND {statements.changed([aliases.link])} THEN
+    BEGIN
+      -- Appended like debt: nothing here waits, and nothing here can undo the change.
+      LOCK TABLE ONLY {aliases.table} IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO {aliases.table} (person_id, {kept})
+      VALUES (OLD.{declaration.persons.key}, OLD.{kept.replace(", ", ", OLD.")});
+    EXCEPTION WHEN {ANY_ERROR} THEN
+      NULL;
+    END;
+  END IF;"""
 
 
 def copying(declaration: Declaration, table: Table) -> Function:

@@ -121,6 +121,24 @@ def applies(table: Table, declaration: Declaration, person: str) -> str:
     return rule
 
 
+def addresses(declaration: Declaration, link: str) -> str:
+    """
+    Give the SELECT of (`person_id`, `address`): whom each value of the column `link` belongs to.
+
+    A value that somebody had before counts while nobody has it now, and only if one person alone had it.
+    """
+    name, key, aliases = declaration.persons.name, declaration.persons.key, declaration.aliases
+    found = f"SELECT {name}.{key} AS person_id, {name}.{link} AS address FROM {name}"
+    if aliases is None or aliases.link != link:
+        return found
+    return (
+        f"{found} UNION ALL SELECT former.person_id, former.{link} FROM {aliases.table} former JOIN {name} ON {name}.{key} = former.person_id"
+        f" WHERE NOT EXISTS (SELECT FROM {name} present WHERE present.{link} = former.{link})"
+        f" AND NOT EXISTS (SELECT FROM {aliases.table} other"
+        f" WHERE other.{link} = former.{link} AND other.person_id <> former.person_id)"
+    )
+
+
 def shared_column(table: Table, declaration: Declaration) -> str | None:
     """Give the column of the table that may be written in several places, if it has one."""
     for mirror in declaration.mirrors:

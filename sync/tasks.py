@@ -6,7 +6,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from interventions import operations as interventions
-from sync import delivery, doorbell, drift, ledger, repair
+from sync import delivery, doorbell, drift, identity, ledger, repair
 
 
 @shared_task(ignore_result=True)
@@ -42,6 +42,7 @@ def link() -> None:
 def prune() -> None:
     """Keep records no longer than the settings say."""
     drift.prune(at=timezone.now())
+    identity.prune(at=timezone.now())
 
 
 def _ring() -> None:

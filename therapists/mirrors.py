@@ -1,7 +1,7 @@
 """THE declaration: which fact about a therapist is repeated where. Everything else is derived from it."""
 
 from sync.backoff import Urgency
-from sync.mirrors import Copy, Declaration, Expected, Mirror, Place, SharedMirror, Table, is_one
+from sync.mirrors import Aliases, Copy, Declaration, Expected, Mirror, Place, SharedMirror, Table, is_one
 
 USERS, ENROLLMENTS, PROFILES = "users", "therapist_enrollments", "therapist_profiles"
 STATUS = Place(ENROLLMENTS, "status")
@@ -11,19 +11,27 @@ def _to_profile(fact: str) -> Mirror:
     return Mirror(fact, Place(ENROLLMENTS, fact), (Copy(Place(PROFILES, fact)),), routine="sync_therapist_profile_data")
 
 
+def _to_enrollment(fact: str, column: str) -> Mirror:
+    copy = Copy(Place(ENROLLMENTS, column))
+    return Mirror(fact, Place(USERS, column), (copy,), routine="sync_therapist_profile_data")
+
+
 DECLARATION = Declaration(
     tables=(
         Table(USERS, key="id", trigger="sync_avatar_from_users"),
-        Table(ENROLLMENTS, key="user_id", trigger="sync_avatar_from_enrollments", link="email_norm"),
+        Table(
+            ENROLLMENTS,
+            key="user_id",
+            trigger="sync_avatar_from_enrollments",
+            link="email_norm",
+            link_order="array_position('{approved,pending,rejected}', status), revision DESC, id",
+        ),
         Table(PROFILES, key="user_id", trigger="sync_avatar_from_profiles", expected=Expected(STATUS, "approved")),
     ),
+    aliases=Aliases("user_aliases", spelling="email", link="email_norm"),
     mirrors=(
-        Mirror(
-            "name",
-            Place(USERS, "full_name"),
-            (Copy(Place(ENROLLMENTS, "full_name")),),
-            routine="sync_therapist_profile_data",
-        ),
+        _to_enrollment("name", "full_name"),
+        _to_enrollment("email", "email"),
         _to_profile("bio"),
         _to_profile("experience_years"),
         _to_profile("phone"),

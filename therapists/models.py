@@ -104,6 +104,31 @@ class User(AbstractBaseUser, PermissionsMixin):
         return str(self)
 
 
+class EmailAlias(models.Model):
+    """
+    An address that a person had before: rows and messages that come late still find them by it.
+
+    Appended by a trigger, never updated; no foreign keys, so that nothing about it can hold up or undo a change.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    person_id = models.BigIntegerField()
+    email = models.TextField()
+    email_norm = models.TextField()
+    valid_to = models.DateTimeField(
+        db_default=models.Func(function="clock_timestamp", output_field=models.DateTimeField())
+    )
+
+    class Meta:
+        db_table = "user_aliases"
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["email_norm"], name="user_alias_address"),
+            models.Index(fields=["person_id"], name="user_alias_of"),
+            models.Index(fields=["valid_to"], name="user_alias_until"),
+        ]
+
+
 class Enrollment(models.Model):
     """What a therapist told the platform: the source of most facts. Without a user it is an application."""
 

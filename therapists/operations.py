@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import TextField, Value
 
 from interventions.correlation import request_id
 from interventions.failpoints import reach
@@ -15,13 +16,14 @@ from sync import delivery, ledger, repair
 from sync.delivery import Report
 from sync.mirrors import declaration
 from therapists import images
-from therapists.models import Enrollment, Profile, Status, User
+from therapists.models import Enrollment, Profile, Status, User, normal_form
 
 logger = logging.getLogger(__name__)
 
-NAME = "full_name"
+NAME, EMAIL = "full_name", "email"
 ENROLLMENT_FACTS = frozenset({"bio", "experience_years", "specialization", "phone"})
-EDITABLE_FACTS = ENROLLMENT_FACTS | {NAME}
+EDITABLE_FACTS = ENROLLMENT_FACTS | {NAME, EMAIL}
+ADDRESS_CONSTRAINT = "users_email_norm_unique"
 # Longer than any honest transaction holds a row; whoever waits beyond is told to come back.
 PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS = 2_000, 5_000
 COMMIT_MS = 300
@@ -29,6 +31,13 @@ COMMIT_MS = 300
 PROFILE_LOCK_MS, PROFILE_STATEMENT_MS = 20, 300
 # One call of fix_all_inconsistencies() works at most so many rounds; what is left stays owed and the sweep takes it.
 ROUNDS = 50
+
+
+class AddressTaken(Exception):
+    """Somebody else signs in with this address already, perhaps in another spelling. Nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(type(self).__doc__)
 
 
 class Decision(StrEnum):
@@ -48,13 +57,14 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
     """
     Save what a therapist changed about themselves; give the enrollment with its user as they are now.
 
-    Raises Enrollment.DoesNotExist for a person without one, ValueError for a fact that is not theirs to edit.
+    Raises Enrollment.DoesNotExist for a person without one, ValueError for a fact that is not theirs to edit, and
+    AddressTaken, strictly: then nothing at all is saved.
     """
     if unknown := set(changes) - EDITABLE_FACTS:
         raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
     with _primary(person_id):
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
-        user = _edited_user(person_id, changes)
+        user = _edited_user(person_id, changes, by)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
         rows = Enrollment.objects.select_for_update(no_key=True) if facts else Enrollment.objects.all()
         enrollment = rows.get(user_id=person_id)
@@ -63,6 +73,20 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
         enrollment.user = user
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
     return enrollment
+
+
+def change_email(*, person_id: int, email: str, by: str, at: dt.datetime) -> User:
+    """
+    Give a person another address, strictly: it is saved with its line of history, or nothing is.
+
+    The address given up still finds them: the database keeps it, whoever changes it. Raises AddressTaken and
+    User.DoesNotExist.
+    """
+    with _primary():
+        user = _edited_user(person_id, {EMAIL: email}, by)
+        if user is None:
+            raise User.DoesNotExist
+    return user
 
 
 def set_avatar(*, person_id: int, upload: images.Upload, by: str, at: dt.datetime) -> Enrollment:
@@ -155,13 +179,40 @@ def _set_bounds(lock_ms: int, statement_ms: int) -> None:
         cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}")
 
 
-def _edited_user(person_id: int, changes: Mapping[str, object]) -> User | None:
+def _edited_user(person_id: int, changes: Mapping[str, object], by: str) -> User | None:
+    wanted = {fact: str(changes[fact]) for fact in (NAME, EMAIL) if fact in changes}
     user = User.objects.filter(pk=person_id).first()
-    if user is not None and NAME in changes and user.full_name != changes[NAME]:
-        user = User.objects.select_for_update(no_key=True).get(pk=person_id)
-        user.full_name = str(changes[NAME])
-        user.save(update_fields=[NAME])
+    if user is None or all(getattr(user, fact) == value for fact, value in wanted.items()):
+        return user
+    user = User.objects.select_for_update(no_key=True).get(pk=person_id)
+    changed = [fact for fact, value in wanted.items() if getattr(user, fact) != value]
+    for fact in changed:
+        setattr(user, fact, wanted[fact])
+    if EMAIL in changed:
+        _claim_address(user)
+        History.objects.create(
+            actor=by, action="email_changed", object_type="user", object_id=str(person_id), request_id=request_id.get()
+        )
+    _save_user(user, changed)
     return user
+
+
+def _claim_address(user: User) -> None:
+    """Refuse an address that is taken in any spelling: whoever is told so has waited for no lock."""
+    same = User.objects.filter(email_norm=normal_form(Value(user.email, TextField())))
+    if same.exclude(pk=user.pk).exists():
+        raise AddressTaken
+
+
+def _save_user(user: User, facts: list[str]) -> None:
+    try:
+        user.save(update_fields=facts)
+    except IntegrityError as error:
+        # Two took it at the same moment: the database lets one through.
+        named = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        if named == ADDRESS_CONSTRAINT:
+            raise AddressTaken from error
+        raise
 
 
 def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:

@@ -18,8 +18,16 @@ def enrollments(status: str | None = None) -> QuerySet[Enrollment]:
 
 
 def revision_of(enrollment_id: int) -> int | None:
-    """Give the number of an enrollment's newest write; a column of the safety net, unknown to the models."""
+    """
+    Give the number of the newest write of an enrollment or its user: name and address are the user's.
+
+    A column of the safety net, unknown to the models.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT revision FROM therapist_enrollments WHERE id = %s", [enrollment_id])
+        cursor.execute(
+            "SELECT greatest(e.revision, u.revision) FROM therapist_enrollments e"
+            " LEFT JOIN users u ON u.id = e.user_id WHERE e.id = %s",
+            [enrollment_id],
+        )
         row = cursor.fetchone()
         return int(row[0]) if row else None

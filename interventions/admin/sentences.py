@@ -20,6 +20,7 @@ ACTIONS = {
     "resolved:verified": "Marked resolved: both sides were read back and are equal",
     "resolved:superseded": "Resolved: it no longer applies",
     "accepted:accepted": "Difference accepted",
+    "email_changed": "E-mail address changed",
     "accepted:sql": "Marked resolved by a program that writes SQL",
 }
 

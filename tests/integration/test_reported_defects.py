@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from interventions import operations
 from interventions.models import Intervention
-from sync import delivery, drift, ledger, repair, triggers
+from sync import delivery, identity, ledger, repair, triggers
 from sync.models import Debt, Gap
 from tests import fakes
 from tests.factories import Cast, therapists
@@ -126,13 +126,13 @@ class TestGap:
     def test_p4_an_audit_does_not_vouch_for_a_gap_that_closed_while_it_ran(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        late = drift.unlinked
+        late = identity.unlinked
 
         def closing() -> list[int]:
             Gap.objects.create(closed_at=timezone.now())
             return late()
 
-        monkeypatch.setattr(drift, "unlinked", closing)
+        monkeypatch.setattr(identity, "unlinked", closing)
         repair.audit(owe=True)
         assert not triggers.status().is_verified
 

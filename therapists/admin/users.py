@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
+from sync.identity import find_by_earlier_address
+from sync.people import MOST_FOUND
 from therapists.admin.base import PersonAdmin
 from therapists.models import User, normal_form
 
@@ -90,6 +92,9 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], words: str) -> Any:
-        """Find by name, address or id."""
+        """Find by name, address, an earlier address or id."""
         found, is_doubled = super().get_search_results(request, queryset, words)
+        earlier = find_by_earlier_address(words, limit=MOST_FOUND) if words else []
+        if earlier:
+            found = found | queryset.filter(pk__in=earlier)
         return (found | queryset.filter(pk=int(words)), is_doubled) if words.isdecimal() else (found, is_doubled)

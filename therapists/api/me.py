@@ -39,6 +39,8 @@ class TherapistView(ApiView):
         """Answer 404 where the caller is no therapist, and 4xx for an image that is refused."""
         if isinstance(error, Enrollment.DoesNotExist):
             return Problem(404, "no_enrollment", "You have no enrollment as a therapist.")
+        if isinstance(error, operations.AddressTaken):
+            return Problem(409, "address_taken", str(error), field="email")
         if isinstance(error, images.ImageRefused):
             return Problem(413 if error.code == "image_too_large" else 400, error.code, str(error), field="image")
         return error

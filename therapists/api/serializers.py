@@ -19,8 +19,11 @@ class ProfileChanges(Strict):
     )
     specialization = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     phone = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=50)
+    # No more is asked of its shape: addresses are not ASCII alone.
+    email = serializers.RegexField(
+        r"^[^@\s]+@[^@\s]+$", required=False, max_length=320, error_messages={"invalid": "This is no e-mail address."}
+    )
     # Named, so that whoever sends one is told why it is refused.
-    email = serializers.CharField(read_only=True)
     status = serializers.CharField(read_only=True)
     avatar_url = serializers.CharField(read_only=True)
 
@@ -30,7 +33,7 @@ class ProfileSerializer(ReadOnly):
 
     id = serializers.IntegerField(help_text="The person's id.")
     full_name = serializers.CharField()
-    email = serializers.CharField(help_text="Changed by signing in with the new address, not here.")
+    email = serializers.CharField(help_text="What the person signs in with; one that is taken is refused by 409.")
     bio = serializers.CharField(allow_null=True)
     experience_years = serializers.IntegerField(allow_null=True)
     specialization = serializers.CharField(allow_null=True)

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
-from sync import delivery, queries
+from sync import delivery, identity, queries
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument("person", help="id or e-mail address")
+        parser.add_argument("person", help="id or e-mail address, also an earlier one")
 
     def handle(self, *args: Any, person: str, **options: Any) -> None:
         """Bring in line, then say what debt and ledger say."""
@@ -36,5 +36,8 @@ def _find(person: str) -> int:
     try:
         found = users.get(pk=int(person)) if person.isdecimal() else users.get_by_natural_key(person)
     except get_user_model().DoesNotExist:
-        raise CommandError("There is no such person.", returncode=2) from None
+        person_id = identity.find_by_address(person)
+        if person_id is None:
+            raise CommandError("There is no such person.", returncode=2) from None
+        return person_id
     return int(found.pk)

@@ -24,8 +24,8 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name) RETURNING (copy.full_name IS DISTINCT FROM users.full_name) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.full_name IS DISTINCT FROM users.full_name)); END IF;
+        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, email = users.email, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email) RETURNING (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email) INTO behind;
+        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email)); END IF;
         IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
@@ -258,6 +258,16 @@ BEGIN
   IF TG_OP <> 'DELETE' AND NEW.id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
   END IF;
+  IF TG_OP = 'UPDATE' AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm) THEN
+    BEGIN
+      -- Appended like debt: nothing here waits, and nothing here can undo the change.
+      LOCK TABLE ONLY user_aliases IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO user_aliases (person_id, email, email_norm)
+      VALUES (OLD.id, OLD.email, OLD.email_norm);
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      NULL;
+    END;
+  END IF;
   RETURN NULL;
 END
 $keepwell$;
@@ -271,7 +281,7 @@ DECLARE
 BEGIN
   IF NEW.id IS NULL THEN RETURN NULL; END IF;
   BEGIN
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
     PERFORM set_config('keepwell.copied', '', true);
@@ -320,7 +330,7 @@ BEGIN
      OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
   PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
     set_config('keepwell.person', NEW.id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN failed := failed || sync_therapist_profile_data(); END IF;
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
   PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.id || ':' || failed, true);
   RETURN NULL;
@@ -353,9 +363,10 @@ BEGIN
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.user_id IS NULL THEN
     BEGIN
-      LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+      LOCK TABLE ONLY users, user_aliases IN ACCESS SHARE MODE NOWAIT;
       INSERT INTO sync_debt (person_id, targets, revision, code)
-      SELECT linked, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), 'link' FROM (SELECT id FROM users WHERE email_norm = NEW.email_norm) AS found (linked);
+      SELECT DISTINCT person_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), 'link' FROM (SELECT users.id AS person_id, users.email_norm AS address FROM users UNION ALL SELECT former.person_id, former.email_norm FROM user_aliases former JOIN users ON users.id = former.person_id WHERE NOT EXISTS (SELECT FROM users present WHERE present.email_norm = former.email_norm) AND NOT EXISTS (SELECT FROM user_aliases other WHERE other.email_norm = former.email_norm AND other.person_id <> former.person_id)) AS found
+      WHERE address = NEW.email_norm;
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
       NULL;  -- out of reach now: whoever looks for unlinked rows finds this one
     END;
@@ -389,11 +400,11 @@ BEGIN
   ELSE
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN
     LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
     IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name)) THEN
-      lost := lost || CASE WHEN OLD.full_name IS DISTINCT FROM NEW.full_name THEN jsonb_build_object('full_name', NEW.full_name) ELSE '{}' END;
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email)) THEN
+      lost := lost || CASE WHEN OLD.full_name IS DISTINCT FROM NEW.full_name THEN jsonb_build_object('full_name', NEW.full_name) ELSE '{}' END || CASE WHEN OLD.email IS DISTINCT FROM NEW.email THEN jsonb_build_object('email', NEW.email) ELSE '{}' END;
       owed := owed || 'therapist_enrollments'::text;
       reason := coalesce(reason, 'drift');
     END IF;
@@ -533,14 +544,14 @@ DROP TRIGGER IF EXISTS zz_sync_moved ON users;
 CREATE TRIGGER zz_sync_moved AFTER UPDATE ON users FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id OR (OLD.email_norm IS DISTINCT FROM NEW.email_norm)) EXECUTE FUNCTION keepwell_rows_users();
 COMMENT ON TRIGGER zz_sync_moved ON users IS 'keepwell a6850eb02a36bd13';
 DROP TRIGGER IF EXISTS zz_sync_debt ON users;
-CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url OR OLD.is_verified IS DISTINCT FROM NEW.is_verified) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_users();
-COMMENT ON TRIGGER zz_sync_debt ON users IS 'keepwell e29013811ed3ba87';
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url OR OLD.is_verified IS DISTINCT FROM NEW.is_verified) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_users();
+COMMENT ON TRIGGER zz_sync_debt ON users IS 'keepwell ae9e21e486a3c1a0';
 DROP TRIGGER IF EXISTS zz_sync_revision ON users;
-CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON users FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_users();
-COMMENT ON TRIGGER zz_sync_revision ON users IS 'keepwell 90453762e1b68c37';
+CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON users FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_users();
+COMMENT ON TRIGGER zz_sync_revision ON users IS 'keepwell 669b32f9238ccec2';
 DROP TRIGGER IF EXISTS sync_avatar_from_users ON users;
-CREATE CONSTRAINT TRIGGER sync_avatar_from_users AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_users();
-COMMENT ON TRIGGER sync_avatar_from_users ON users IS 'keepwell 68ab7c25b80c6d70';
+CREATE CONSTRAINT TRIGGER sync_avatar_from_users AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_users();
+COMMENT ON TRIGGER sync_avatar_from_users ON users IS 'keepwell 1e50b315ffc274dc';
 DROP TRIGGER IF EXISTS zz_sync_revision_insert ON therapist_enrollments;
 CREATE TRIGGER zz_sync_revision_insert BEFORE INSERT ON therapist_enrollments FOR EACH ROW EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
 COMMENT ON TRIGGER zz_sync_revision_insert ON therapist_enrollments IS 'keepwell f09f109c3e5d9254';
@@ -551,8 +562,8 @@ DROP TRIGGER IF EXISTS zz_sync_moved ON therapist_enrollments;
 CREATE TRIGGER zz_sync_moved AFTER UPDATE ON therapist_enrollments FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR (NEW.user_id IS NULL AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm))) EXECUTE FUNCTION keepwell_rows_therapist_enrollments();
 COMMENT ON TRIGGER zz_sync_moved ON therapist_enrollments IS 'keepwell a228d8c1cf8c7524';
 DROP TRIGGER IF EXISTS zz_sync_debt ON therapist_enrollments;
-CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.full_name IS DISTINCT FROM NEW.full_name) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_enrollments();
-COMMENT ON TRIGGER zz_sync_debt ON therapist_enrollments IS 'keepwell 07f0d47afbb89b50';
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_debt ON therapist_enrollments IS 'keepwell b9d66f75880903e5';
 DROP TRIGGER IF EXISTS zz_sync_revision ON therapist_enrollments;
 CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_enrollments FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
 COMMENT ON TRIGGER zz_sync_revision ON therapist_enrollments IS 'keepwell 67d3f9a29430a3e2';
