@@ -70,11 +70,11 @@ class Enrollments(PersonRowAdmin):
         return row.full_name or str(row)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Enrollment | None = None) -> list[str]:
-        """An applicant has no user who would own the name; a linked enrollment keeps the address it was linked by."""
+        """An applicant has no user who would own the name and the address."""
         fields = super().get_readonly_fields(request, obj)
         if obj is None or obj.user_id is None:
-            return [field for field in fields if field != "full_name"]
-        return [*fields, "email"]
+            return [field for field in fields if field not in {"full_name", "email"}]
+        return fields
 
     def get_urls(self) -> list[Any]:
         """Add the address of decisions."""
