@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write bench-drain mutants storm clean
+.PHONY: help run test verify lock screenshots bench-write bench-drain bench-peers mutants storm clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make screenshots  take pictures of the screens'
 	@echo 'make bench-write  measure what a write costs'
 	@echo 'make bench-drain  measure how fast owed copies are brought in line (DRAIN=--profile says where the time goes)'
+	@echo 'make bench-peers  measure saves and drains beside other ways to do it, installed into var/bench-peers'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
@@ -50,6 +51,8 @@ lock:
 	@var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	for peer in tests/peers/locks/*.in; do var/lock/bin/uv pip compile "$$peer" -c requirements.lock --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-header --quiet -o "$${peer%.in}.lock"; done
 	@rm -rf var/lock
 
 screenshots: $(DEVELOPMENT)
@@ -60,6 +63,10 @@ bench-write: $(DEVELOPMENT)
 
 bench-drain: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_drain $(DRAIN)
+
+# Its packages go into an environment of their own, and are nobody's dependency.
+bench-peers: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.bench_peers $(PEERS)
 
 mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants

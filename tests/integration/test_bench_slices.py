@@ -1,8 +1,12 @@
 """A slice of each benchmark, with few rows: what is measured does its work exactly; speed is for `make bench-…`."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from tests import bench_drain, measuring
+from tests import bench_drain, bench_peers, measuring
+from tests.peers.registry import BARE, LIMIT, OURS, PEERS, peer
 
 
 @pytest.mark.slow
@@ -22,3 +26,27 @@ def test_the_drain_that_leaves_somebody_behind_is_found_out(transactional_db: No
 
     with pytest.raises(AssertionError):
         bench_drain.drained(poison=False, drain=lambda: None)
+
+
+@pytest.mark.slow
+def test_a_peer_that_fails_is_told_and_the_others_do_their_work(transactional_db: None, tmp_path: Path) -> None:
+    measuring.crowd(300)
+    lost = replace(peer("with_domain_events"), package="")  # in an environment that has it not
+    absent = peer("with_procrastinate")
+    here = [one for one in PEERS if not one.package]
+
+    runners = bench_peers.measure(
+        [*here, lost, absent], {"procrastinate": "ERROR: not found"}, tmp_path,
+        save_rounds=2, saves=5, drain_rounds=1, pending=300, seconds=3,
+    )  # fmt: skip
+
+    found = {runner.peer.name: runner for runner in runners}
+    assert "No module named 'django_domain_events'" in found[lost.name].error
+    assert found[absent.name].error == "ERROR: not found"
+    assert [found[name].error for name in (BARE, LIMIT, OURS)] == ["", "", ""]
+    assert [row[1] for row in bench_peers.save_rows(runners)].count("failed") == 2
+    assert {row[0] for row in bench_peers.drain_rows(runners)} == {LIMIT, OURS, lost.name, absent.name}
+    clean, poisoned = found[OURS].drains[False][0], found[OURS].drains[True][0]
+    assert (clean["done"], clean["failures"]) == (300, "0 items, 0 causes")
+    assert (poisoned["done"], poisoned["failures"]) == (297, "3 items, 1 cause")
+    assert found[LIMIT].drains[True][0]["done"] == 0

@@ -1,0 +1,1 @@
+"""The row is saved, and nothing follows: what everybody is compared with."""
