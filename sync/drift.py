@@ -100,9 +100,9 @@ def _sights(
     unread: set[Pair] = set()
     for pair in declared.pairs():
         flow = statements.Flow(declared.table(pair.source.table), declared.table(pair.copy.table), (pair,))
+        wanted_text, actual_text = statements.told(pair)
         query = (
-            f"SELECT {statements.COPY}.{flow.target.key}, ({pair.wanted})::text,"
-            f" ({statements.COPY}.{pair.copy.column})::text, {statements.pair_differs(pair)}"
+            f"SELECT {statements.COPY}.{flow.target.key}, {wanted_text}, {actual_text}, {statements.pair_differs(pair)}"
             f" FROM {flow.target.name} AS {statements.COPY} JOIN {flow.source.name} ON {statements.joined(flow)}"
             f" WHERE {statements.COPY}.{flow.target.key} = ANY(%s)"
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sync.backoff import Urgency
+from sync.conversions import IDENTITY, Conversion
 
 
 @dataclass(frozen=True)
@@ -16,26 +17,6 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column}"
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How a source's value becomes a copy's: a name and one SQL template over `{value}`, never a twin in Python."""
-
-    name: str
-    template: str = "{value}"
-
-    def sql(self, value: str) -> str:
-        """Give the SQL expression of the copy's value for the SQL expression `value` of the source's."""
-        return self.template.format(value=value)
-
-
-IDENTITY = Conversion("identity")
-
-
-def is_one(wanted: str) -> Conversion:
-    """Declare a boolean copy that is true where the source has the value `wanted`."""
-    return Conversion(f"is {wanted}", "coalesce({value} = " + f"'{wanted}'" + ", false)")
 
 
 @dataclass(frozen=True)

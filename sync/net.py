@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from sync import routines, statements
+from sync.functions import Function
 from sync.mirrors import Declaration, Table
-from sync.routines import Function
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,14 @@ class Trigger:
         )
 
 
+def conversions(declaration: Declaration) -> list[Function]:
+    """List what the declared conversions need: workers and the audit call it too, so it stays when the net goes."""
+    pairs = declaration.pairs()
+    return list(dict.fromkeys(function for pair in pairs for function in pair.conversion.functions))
+
+
 def functions(declaration: Declaration) -> list[Function]:
-    """List every function of the net."""
+    """List every function of the net, without those of the conversions."""
     found = [routines.routine(declaration, name) for name in _names(declaration)]
     for table in declaration.tables:
         found += [f(declaration, table) for f in (routines.revision, routines.rows, routines.debt)]
@@ -59,6 +65,7 @@ def columns(declaration: Declaration) -> str:
 def install(declaration: Declaration) -> str:
     """Give the whole SQL of the net, which may be run again and again."""
     parts = [columns(declaration)]
+    parts += [function.create for function in conversions(declaration)]
     parts += [function.create for function in functions(declaration)]
     parts += [trigger.create for trigger in triggers(declaration)]
     return "\n".join([*parts, view(declaration)])
@@ -75,7 +82,7 @@ def rollback(declaration: Declaration) -> str:
 
 
 def uninstall(declaration: Declaration) -> str:
-    """Give the SQL that removes every trigger and function; columns, tables and views stay."""
+    """Give the SQL that removes every trigger and function; columns, conversions, tables and views stay."""
     lines = [f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table};" for trigger in triggers(declaration)]
     return "\n".join(lines + [f"DROP FUNCTION IF EXISTS {function.name}();" for function in functions(declaration)])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from django.db import DatabaseError, connection, transaction
 
 from sync import identity, statements
-from sync.backoff import NO_ROW, NOT_EQUAL, SEVERAL_ROWS
+from sync.backoff import NO_ROW, SEVERAL_ROWS
 from sync.mirrors import Declaration, Table, declaration
 from sync.statements import Flow
 
@@ -146,11 +146,12 @@ def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
 
 
 def _read_back(flow: Flow, people: list[int]) -> dict[int, Problem]:
-    """Find who still differs though every statement succeeded: somebody's trigger changed what was written."""
+    """Find who still differs though every statement succeeded: a trigger of somebody's, or a source nobody can read."""
     if not people:
         return {}
-    still = statements.different_people(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)")
-    return {person_id: Problem(NOT_EQUAL, flow.target.name) for person_id in _people(still, people)}
+    with connection.cursor() as cursor:
+        cursor.execute(statements.shortfalls(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)"), [people])
+        return {person_id: Problem(code, place) for person_id, code, place in cursor.fetchall()}
 
 
 def _people(statement: str, people: Iterable[int]) -> list[int]:

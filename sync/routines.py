@@ -1,9 +1,7 @@
 """The bodies of the safety net's functions, rendered from the declaration."""
 
-from dataclasses import dataclass
-
 from sync import statements
-from sync.backoff import NOT_EQUAL
+from sync.functions import Function
 from sync.mirrors import Declaration, Mirror, Table
 
 # Rows of one transaction that are copied at commit; later ones are only owed. Copying row by row costs nine times a
@@ -12,26 +10,9 @@ ROWS_COPIED = 200
 # Above what a copy needs, far below what a person notices; every lock is asked for without waiting besides.
 LOCK_TIMEOUT = "20ms"
 SEARCH_PATH = "pg_catalog, public, pg_temp"
+AS_OWNER = f"SECURITY DEFINER SET search_path = {SEARCH_PATH}"
 # A caught error must include the two conditions that OTHERS leaves out, or a statement timeout breaks the user's write.
 ANY_ERROR = "query_canceled OR assert_failure OR OTHERS"
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function of the net; `body` is what PostgreSQL stores, and so what a fingerprint is taken of."""
-
-    name: str
-    body: str
-    returns: str = "trigger"
-    options: str = f"SECURITY DEFINER SET search_path = {SEARCH_PATH}"
-
-    @property
-    def create(self) -> str:
-        """The SQL that makes it, whatever was there before."""
-        return (
-            f"CREATE OR REPLACE FUNCTION {self.name}() RETURNS {self.returns} LANGUAGE plpgsql {self.options}"
-            f" AS $keepwell${self.body}$keepwell$;"
-        )
 
 
 def facts(declaration: Declaration, table: Table) -> list[str]:
@@ -73,6 +54,7 @@ EXCEPTION WHEN {ANY_ERROR} THEN
   RETURN NEW;
 END
 """,
+        options=AS_OWNER,
     )
 
 
@@ -108,6 +90,7 @@ BEGIN
   RETURN NULL;
 END
 """,
+        options=AS_OWNER,
     )
 
 
@@ -143,25 +126,39 @@ def copying(declaration: Declaration, table: Table) -> Function:
         f"""
 DECLARE
   failed text := '';
-  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+  rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.{table.key} IS NULL OR rows >= {ROWS_COPIED}
-     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
-  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
-    set_config('keepwell.person', NEW.{table.key}::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
-{calls}  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.{table.key} || ':' || failed, true);
+     OR current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.{table.key}, {_columns_changed(declaration, table)}), true);
+{calls}  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN {ANY_ERROR} THEN
+  PERFORM set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 """,
-        options=f"SECURITY DEFINER SET search_path = {SEARCH_PATH} SET lock_timeout = '{LOCK_TIMEOUT}'",
+        options=f"{AS_OWNER} SET lock_timeout = '{LOCK_TIMEOUT}'",
     )
 
 
+def _columns_changed(declaration: Declaration, table: Table) -> str:
+    """The SQL of `,bio,phone,`: which columns of the row that copies are made of have another value than before."""
+    words = [f"CASE WHEN {statements.changed([c])} THEN '{c},' END" for c in facts(declaration, table)]
+    return f"concat(',', {', '.join(words)})"
+
+
 def routine(declaration: Declaration, routine: str) -> Function:
-    """Copy one group of facts of `keepwell.person`; answer the targets left behind as 'target=code ' words."""
+    """
+    Copy one group of facts of the row that `keepwell.row` names: 'rows-so-far table person ,column,column,'.
+
+    Only facts whose column changed are copied and compared: a difference of another fact may be one that a person
+    accepted. Answers the targets left behind as 'target=code ' words.
+    """
     blocks = "".join(
         f"  IF source = '{flow.source.name}' THEN\n{_copy_block(flow)}  END IF;\n"
         for flow in statements.flows(declaration, routine=routine)
@@ -170,10 +167,12 @@ def routine(declaration: Declaration, routine: str) -> Function:
         routine,
         f"""
 DECLARE
-  person bigint := current_setting('keepwell.person')::bigint;
-  source text := current_setting('keepwell.source');
+  task text[] := string_to_array(current_setting('keepwell.row'), ' ');
+  source text := task[2];
+  person bigint := task[3];
+  columns text := task[4];
   locked bigint;
-  behind boolean;
+  lacking text;
   code text;
   failed text := '';
 BEGIN
@@ -181,22 +180,22 @@ BEGIN
 END
 """,
         returns="text",
-        options="",
     )
 
 
 def _copy_block(flow: statements.Flow) -> str:
     target, key = flow.target.name, flow.target.key
-    write = statements.update(flow, f"{flow.source.name}.{flow.source.key} = person")
-    unequal = statements.different_people(flow, f"{statements.COPY}.{key} = person")
+    asked = (lambda pair: f"strpos(columns, ',{pair.source.column},') > 0") if len(flow.pairs) > 1 else None
+    write = statements.update(flow, f"{flow.source.name}.{flow.source.key} = person", asked)
+    unequal = statements.shortfalls(flow, f"{statements.COPY}.{key} = person", asked)
     return f"""    BEGIN
       LOCK TABLE ONLY {target} IN ROW EXCLUSIVE MODE NOWAIT;
       SELECT {key} INTO locked FROM {target} WHERE {key} = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        {write} RETURNING {statements.differs(flow)} INTO behind;
-        IF NOT FOUND THEN behind := EXISTS ({unequal}); END IF;
-        IF behind THEN failed := failed || '{target}={NOT_EQUAL} '; END IF;
+        {write} RETURNING {statements.shortfall(flow, asked)} INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM ({unequal}) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || '{target}=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM {target} WHERE {key} = person) THEN
         failed := failed || '{target}=55P03 ';
       ELSE
@@ -221,7 +220,8 @@ def debt(declaration: Declaration, table: Table) -> Function:
         f"""
 DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
-  mine text := TG_RELID || ':' || NEW.{table.key} || ':';
+  -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
+  mine text := concat(TG_RELID, ':', NEW.revision, ':');
   owed text[] := '{{}}';
   lost jsonb := '{{}}';
   reason text;
@@ -229,7 +229,6 @@ BEGIN
   IF NEW.{table.key} IS NULL THEN RETURN NULL; END IF;
   BEGIN
 {uncopied}  IF starts_with(word, mine) THEN
-    PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
@@ -256,6 +255,7 @@ BEGIN
   RETURN NULL;
 END
 """,
+        options=AS_OWNER,
     )
 
 
@@ -263,20 +263,16 @@ def _drift(declaration: Declaration, table: Table) -> str:
     """A person's write into a copy that now differs from its source: owed, and the value is kept for adoption."""
     blocks = ""
     for flow in statements.flows(declaration, target=table.name):
-        pairs = tuple(pair for pair in flow.pairs if isinstance(pair.mirror, Mirror))
-        if not pairs:
-            continue
-        owned = statements.Flow(flow.source, flow.target, pairs)
-        written = [pair.copy.column for pair in pairs]
-        kept = " || ".join(
-            f"CASE WHEN OLD.{c} IS DISTINCT FROM NEW.{c} THEN jsonb_build_object('{c}', NEW.{c}) ELSE '{{}}' END"
-            for c in written
-        )
-        blocks += f"""  IF {statements.changed(written)} THEN
+        for pair in flow.pairs:
+            if not isinstance(pair.mirror, Mirror):
+                continue
+            owned, column = statements.Flow(flow.source, flow.target, (pair,)), pair.copy.column
+            unequal = statements.different_people(owned, f"{statements.COPY}.{table.key} = NEW.{table.key}")
+            blocks += f"""  IF {statements.changed([column])} THEN
     LOCK TABLE ONLY {flow.source.name} IN ACCESS SHARE MODE NOWAIT;
     IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS ({statements.different_people(owned, f"{statements.COPY}.{table.key} = NEW.{table.key}")}) THEN
-      lost := lost || {kept};
+       OR EXISTS ({unequal}) THEN
+      lost := lost || jsonb_build_object('{column}', NEW.{column});
       owed := owed || '{table.name}'::text;
       reason := coalesce(reason, 'drift');
     END IF;

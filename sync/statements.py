@@ -1,14 +1,17 @@
 """The SQL of one flow (everything that one table repeats of another); trigger, worker, audit and desk only wrap it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from sync.backoff import NOT_EQUAL, UNREADABLE
 from sync.mirrors import Declaration, Pair, SharedMirror, Table
 
 # The one sequence of revisions. CACHE 1: a cached block would let an older write carry a newer number.
 SEQUENCE = "sync_revision"
 # In every statement the row that is written is called `copy`; sources go by their tables' names.
 COPY = "copy"
+# Gives for a pair the SQL condition on which alone it counts.
+Asked = Callable[[Pair], str]
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,44 @@ def flows(
 
 def differs(flow: Flow) -> str:
     """Give the condition that `copy` lacks something of the source's row."""
-    return "(" + " OR ".join(_pair_differs(pair) for pair in flow.pairs) + ")"
+    return _any(flow, _differs, None)
 
 
 def pair_differs(pair: Pair) -> str:
-    """Give the condition that one copy is not as its source wants it."""
-    return _pair_differs(pair)
+    """Give the condition that one copy is not as its source wants it, or that its source cannot be read."""
+    value = pair.conversion.differs(str(pair.source), f"{COPY}.{pair.copy.column}")
+    if not pair.is_shared:
+        return value
+    newer = f"{COPY}.avatar_revision < {pair.source.table}.avatar_revision"
+    if not _wins_ties(pair):
+        return newer
+    return f"({newer} OR ({COPY}.avatar_revision = {pair.source.table}.avatar_revision AND {value}))"
+
+
+def shortfall(flow: Flow, asked: Asked | None = None) -> str:
+    """Give the code of what `copy` lacks: null where it is equal, UNREADABLE where only the source is in the way."""
+    unread = "".join(f" WHEN {condition} THEN '{UNREADABLE}'" for _, condition in _unread(flow, asked))
+    return f"CASE WHEN {_any(flow, _writes, asked)} THEN '{NOT_EQUAL}'{unread} END"
+
+
+def shortfalls(flow: Flow, where: str, asked: Asked | None = None) -> str:
+    """Give the SELECT of (person_id, code, the place in the way) for everybody whose copies differ."""
+    unread = "".join(f" WHEN {condition} THEN '{pair.source}'" for pair, condition in _unread(flow, asked))
+    place = f"CASE WHEN {_any(flow, _writes, asked)} THEN '{flow.target.name}'{unread} END"
+    return (
+        f"SELECT {COPY}.{flow.target.key} AS person_id, {shortfall(flow, asked)} AS code, {place} AS place"
+        f" FROM {flow.target.name} AS {COPY} JOIN {flow.source.name} ON {joined(flow)}"
+        f" WHERE {where} AND {_any(flow, _differs, asked)}"
+    )
+
+
+def told(pair: Pair) -> tuple[str, str]:
+    """Give two texts: what the source wants of the copy (or its own words, unread), and what the copy says."""
+    back = pair.conversion.back or "{value}"
+    wanted, actual = back.format(value=pair.wanted), back.format(value=f"{COPY}.{pair.copy.column}")
+    if pair.conversion.reads(str(pair.source)) is not None:
+        wanted = f"coalesce({wanted}, {pair.source})"
+    return f"({wanted})::text", f"({actual})::text"
 
 
 def joined(flow: Flow) -> str:
@@ -58,16 +93,18 @@ def joined(flow: Flow) -> str:
     return f"{COPY}.{flow.target.key} = {flow.source.name}.{flow.source.key}"
 
 
-def update(flow: Flow, where: str) -> str:
+def update(flow: Flow, where: str, asked: Asked | None = None) -> str:
     """
     Give the UPDATE that brings the copies of one flow in line where `where` holds and nowhere else.
 
-    Safe against newer values only while both rows are locked, and only in a statement that began after the locks.
+    `asked` gives for a pair the condition on which alone it is written; the others stay as they are. Nothing is written
+    for a source that cannot be read. Safe against newer values only while both rows are locked, and only in a statement
+    that began after the locks.
     """
-    assignments = ", ".join(a for pair in flow.pairs for a in _assignments(pair))
+    assignments = ", ".join(a for pair in flow.pairs for a in _assignments(pair, asked))
     return (
         f"UPDATE {flow.target.name} AS {COPY} SET {assignments}, net_revision = nextval('{SEQUENCE}')"
-        f" FROM {flow.source.name} WHERE {where} AND {joined(flow)} AND {differs(flow)}"
+        f" FROM {flow.source.name} WHERE {where} AND {joined(flow)} AND {_any(flow, _writes, asked)}"
     )
 
 
@@ -158,24 +195,37 @@ def _exists(table: Table, person: str) -> str:
     return f"EXISTS (SELECT FROM {table.name} WHERE {table.name}.{table.key} = {person})"
 
 
-def _pair_differs(pair: Pair) -> str:
-    value = f"{COPY}.{pair.copy.column} IS DISTINCT FROM {pair.wanted}"
-    if not pair.is_shared:
-        return value
-    newer = f"{COPY}.avatar_revision < {pair.source.table}.avatar_revision"
-    if not _wins_ties(pair):
-        return newer
-    return f"({newer} OR ({COPY}.avatar_revision = {pair.source.table}.avatar_revision AND {value}))"
+def _differs(pair: Pair, asked: Asked | None) -> str:
+    return f"({asked(pair)} AND {pair_differs(pair)})" if asked else pair_differs(pair)
 
 
-def _assignments(pair: Pair) -> list[str]:
-    if not pair.is_shared:
-        return [f"{pair.copy.column} = {pair.wanted}"]
-    own = f"{COPY}.{pair.copy.column}"
-    return [
-        f"{pair.copy.column} = CASE WHEN {_pair_differs(pair)} THEN {pair.wanted} ELSE {own} END",
-        f"avatar_revision = greatest({COPY}.avatar_revision, {pair.source.table}.avatar_revision)",
-    ]
+def _writes(pair: Pair, asked: Asked | None) -> str:
+    readable = pair.conversion.reads(str(pair.source))
+    return f"({_differs(pair, asked)} AND {readable})" if readable else _differs(pair, asked)
+
+
+def _any(flow: Flow, condition: Callable[[Pair, Asked | None], str], asked: Asked | None) -> str:
+    return "(" + " OR ".join(condition(pair, asked) for pair in flow.pairs) + ")"
+
+
+def _unread(flow: Flow, asked: Asked | None) -> Iterator[tuple[Pair, str]]:
+    for pair in flow.pairs:
+        if readable := pair.conversion.reads(str(pair.source)):
+            condition = f"NOT {readable}"
+            yield pair, f"({asked(pair)} AND {condition})" if asked else condition
+
+
+def _assignments(pair: Pair, asked: Asked | None) -> list[str]:
+    writes, own = _writes(pair, asked), f"{COPY}.{pair.copy.column}"
+    if pair.is_shared:
+        return [
+            f"{pair.copy.column} = CASE WHEN {writes} THEN {pair.wanted} ELSE {own} END",
+            f"avatar_revision = greatest({COPY}.avatar_revision, {pair.source.table}.avatar_revision)",
+        ]
+    # A conversion's own form of a value that is equal already stays: spelling and order are the first writer's.
+    if asked or pair.conversion.difference:
+        return [f"{pair.copy.column} = CASE WHEN {writes} THEN {pair.wanted} ELSE {own} END"]
+    return [f"{pair.copy.column} = {pair.wanted}"]
 
 
 def _wins_ties(pair: Pair) -> bool:

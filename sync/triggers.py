@@ -104,9 +104,17 @@ def status() -> Status:
     bodies, comments = _installed()
     routines = {mirror.routine for mirror in declared.mirrors}
     parts = [
-        Part("function", f.name, _state(bodies.get(f.name), _digest(f.body)),
-             f.name in routines or f.name.startswith("keepwell_copy_"))
+        Part(
+            "function",
+            f.name,
+            _state(bodies.get(f.name), _digest(f.body)),
+            f.name in routines or f.name.startswith("keepwell_copy_"),
+        )
         for f in net.functions(declared)
+    ]
+    parts += [
+        Part("function", f.name, _state(bodies.get(f.name), _digest(f.body)), is_copying=True)
+        for f in net.conversions(declared)
     ]  # fmt: skip
     for trigger in net.triggers(declared):
         comment, is_enabled = comments.get((trigger.table, trigger.name), (None, False))

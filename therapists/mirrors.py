@@ -1,14 +1,16 @@
 """THE declaration: which fact about a therapist is repeated where. Everything else is derived from it."""
 
 from sync.backoff import Urgency
-from sync.mirrors import Aliases, Copy, Declaration, Expected, Mirror, Place, SharedMirror, Table, is_one
+from sync.conversions import IDENTITY, TEXT_TO_LIST, Conversion, is_one
+from sync.mirrors import Aliases, Copy, Declaration, Expected, Mirror, Place, SharedMirror, Table
 
 USERS, ENROLLMENTS, PROFILES = "users", "therapist_enrollments", "therapist_profiles"
 STATUS = Place(ENROLLMENTS, "status")
 
 
-def _to_profile(fact: str) -> Mirror:
-    return Mirror(fact, Place(ENROLLMENTS, fact), (Copy(Place(PROFILES, fact)),), routine="sync_therapist_profile_data")
+def _to_profile(fact: str, conversion: Conversion = IDENTITY) -> Mirror:
+    copy = Copy(Place(PROFILES, fact), conversion)
+    return Mirror(fact, Place(ENROLLMENTS, fact), (copy,), routine="sync_therapist_profile_data")
 
 
 def _to_enrollment(fact: str, column: str) -> Mirror:
@@ -35,6 +37,7 @@ DECLARATION = Declaration(
         _to_profile("bio"),
         _to_profile("experience_years"),
         _to_profile("phone"),
+        _to_profile("specialization", TEXT_TO_LIST),
         Mirror(
             "verification",
             STATUS,

@@ -51,6 +51,12 @@ REASONS = {
         "the value was written, and yet was another when it was read back",
         "Look for a trigger on the table that changes what is written.",
     ),
+    "KW003": Reason(
+        "what the source says cannot be read as a list of names",
+        "Write it at its source as names with commas between, such as: CBT, DBT. A name that holds a comma stands in "
+        'quotation marks: "Couples, families". Until then the copy keeps what it says; it is tried again when the '
+        "source changes.",
+    ),
     "08000": Reason("the database did not answer", "It is tried again by itself."),
     "": Reason("somebody reported it", "Read what was reported, put it right, and mark it resolved with a note."),
 }

@@ -19,7 +19,7 @@ from sync.models import Debt, Ledger
 from tests import fakes
 from therapists.demo import population
 from therapists.demo.population import seed_population
-from therapists.demo.troubles import EXPORT, PHONE_CONSTRAINT, PIN
+from therapists.demo.troubles import CUT_OFF, EXPORT, PHONE_CONSTRAINT, PIN
 from therapists.models import Enrollment, Profile, Status, User, UserType
 
 NUMBER, PERCENT = 400, 5
@@ -154,17 +154,18 @@ class TestTheFirstStart:
         for _ in range(5):
             fakes.settled()
         assert troubles() == {
-            ("23514", None): 3, ("P0002", None): 2, ("KW001", None): 1, ("55P03", None): 2,
+            ("23514", None): 3, ("P0002", None): 2, ("KW001", None): 1, ("KW003", None): 1, ("55P03", None): 2,
             ("23514", Resolution.ACCEPTED): 1, ("P0002", Resolution.AUTO): 3,
         }  # fmt: skip
         states = [state.state for state in queries.sync_states(User.objects.values_list("pk", flat=True))]
-        assert (states.count("blocked"), states.count("backing_off")) == (6, 2)
+        assert (states.count("blocked"), states.count("backing_off")) == (7, 2)
 
     def test_p8_each_trouble_can_be_mended_as_the_manual_says(self) -> None:
         refused = Intervention.objects.filter(resolved=False, code="23514").values("person_id")
         Enrollment.objects.filter(user__in=refused).update(phone="+44 7700 900417")
         for item in Intervention.objects.filter(resolved=False, code="P0002"):
             Profile.objects.create(user_id=item.person_id)
+        Enrollment.objects.filter(specialization=CUT_OFF).update(specialization="Trauma, EMDR")
         for name in (PIN, EXPORT):
             fakes.sql(f"DROP TRIGGER {name} ON therapist_profiles")
         fakes.settled()

@@ -3,7 +3,8 @@
 import pytest
 
 from sync import checks, mirrors
-from sync.mirrors import Copy, Declaration, Mirror, Place, SharedMirror, Table, is_one
+from sync.conversions import is_one
+from sync.mirrors import Copy, Declaration, Mirror, Place, SharedMirror, Table
 from therapists.mirrors import DECLARATION
 
 PEOPLE, CARDS = Table("people", "id", "t_people"), Table("cards", "person_id", "t_cards")

@@ -30,14 +30,25 @@ def test_flows_come_in_locking_order() -> None:
 def test_every_write_ends_in_is_distinct_from(flow: Flow) -> None:
     for pair in flow.pairs:
         assert statements.pair_differs(pair) in statements.update_people(flow)
-        if not pair.is_shared:
+        if not pair.is_shared and not pair.conversion.difference:
             assert statements.pair_differs(pair).endswith(f"IS DISTINCT FROM {pair.wanted}")
 
 
 def test_writer_and_audit_use_the_same_condition(flow: Flow) -> None:
-    condition = statements.differs(flow)
-    assert statements.update_people(flow).endswith(condition)
-    assert statements.different_people(flow).endswith(condition)
+    assert statements.different_people(flow).endswith(statements.differs(flow))
+    assert statements.shortfalls(flow, "true").endswith(statements.differs(flow))
+    for pair in flow.pairs:
+        assert statements.pair_differs(pair) in statements.differs(flow)
+        assert statements.pair_differs(pair) in statements.update_people(flow)
+
+
+def test_a_source_that_cannot_be_read_is_different_and_never_written(flow: Flow) -> None:
+    for pair in (pair for pair in flow.pairs if pair.conversion.readable):
+        condition = pair.conversion.reads(str(pair.source))
+        assert f"{pair.copy.column} = CASE WHEN ({statements.pair_differs(pair)} AND {condition})" in (
+            statements.update_people(flow)
+        )
+        assert "keepwell_list_differs" in statements.pair_differs(pair)
 
 
 def test_every_write_of_ours_is_told_from_a_persons(flow: Flow) -> None:

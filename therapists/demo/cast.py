@@ -121,4 +121,4 @@ def _therapist(user: User, facts: dict[str, Any]) -> None:
     )
     if enrollment.status != Status.APPROVED:
         Enrollment.objects.filter(pk=enrollment.pk).update(**approved)
-    Profile.objects.get_or_create(user=user, defaults={"specialization": facts["specialization"].split(", ")})
+    Profile.objects.get_or_create(user=user)

@@ -56,7 +56,7 @@ culture AS MATERIALIZED (
 numbered AS (
     SELECT n, n > %(therapists)s AND n <= %(applicants_to)s AS is_applicant, n > %(applicants_to)s AS is_orphan,
            CASE WHEN n <= %(therapists)s AND floor(n * %(percent)s / 100) > floor((n - 1) * %(percent)s / 100)
-                THEN {_dice(1, 6)} END AS drift
+                THEN mod(floor(n * %(percent)s / 100)::int, 7) END AS drift
     FROM generate_series(%(first_n)s::bigint, %(last_n)s::bigint) AS n),
 person AS (
     SELECT n, nextval(pg_get_serial_sequence('users', 'id')) AS id, is_applicant, is_orphan, drift,
@@ -77,6 +77,7 @@ described AS (
                || '@' || {_pick(24, "w.hosts")} AS email,
            (ARRAY[w.specialties[topic], w.specialties[1 + mod(topic + {_dice(25, 10)}, 22)],
                   w.specialties[1 + mod(topic + 10 + {_dice(26, 10)}, 22)]])[: 1 + {_dice(27, 3)}] AS specialties,
+           (ARRAY[', ', ', ', '; ', ' | '])[1 + {_dice(36, 4)}] AS separator,
            CASE WHEN {_dice(28, 25)} > 0 THEN format(
                CASE WHEN years IS NULL OR {_dice(29, 2)} = 0 THEN {_pick(30, "w.without_years")}
                     ELSE {_pick(31, "w.with_years")} END, {_SAID}) END AS bio,
@@ -88,7 +89,7 @@ SELECT described.*, CASE WHEN {_dice(34, 14)} > 0 THEN {_DIGITS} END AS phone,
        CASE WHEN avatar IS NULL THEN 0 ELSE nextval('sync_revision') END AS avatar_revision
 FROM described
 """
-# A `drift` of 0 to 5 names the one copy that differs.
+# A `drift` of 0 to 6 names the one copy that differs. Lists are spelled as people spell them: it makes no difference.
 _INSERTS = (
     """
 INSERT INTO users (id, password, email, full_name, user_type, avatar_url, is_verified, is_active, is_staff,
@@ -103,7 +104,7 @@ INSERT INTO therapist_enrollments (user_id, email, full_name, phone, bio, experi
                                    approved_at, status_reason, profile_image_url, created_at, updated_at,
                                    avatar_revision)
 SELECT CASE WHEN is_user THEN id END, email, CASE WHEN drift = 4 THEN 'Prof. ' ELSE '' END || name, phone, bio, years,
-       array_to_string(specialties, ', '), status,
+       array_to_string(specialties, separator), status,
        CASE WHEN status IN ('approved', 'suspended') THEN created_at + interval '9 days' END,
        CASE status WHEN 'rejected' THEN 'The registration number could not be confirmed.'
                    WHEN 'suspended' THEN 'The insurance has lapsed.' ELSE '' END,
@@ -116,7 +117,8 @@ INSERT INTO therapist_profiles (user_id, bio, experience_years, phone, specializ
 SELECT CASE WHEN is_user THEN id END,
        CASE WHEN drift = 0 THEN concat_ws(' ', bio, 'At the moment I take no new clients.') ELSE bio END,
        CASE WHEN drift = 1 THEN coalesce(years, 0) + 1 ELSE years END,
-       CASE WHEN drift = 2 THEN '+44 20 7946 0100' ELSE phone END, specialties,
+       CASE WHEN drift = 2 THEN '+44 20 7946 0100' ELSE phone END,
+       CASE WHEN drift = 6 THEN specialties || ARRAY['Dream diaries'] ELSE specialties END,
        CASE WHEN drift = 5 THEN CASE status WHEN 'approved' THEN 'pending' ELSE 'approved' END ELSE status END,
        avatar, mod(id * 7919, 4001), created_at, created_at, avatar_revision
 FROM demo_batch WHERE has_profile

@@ -17,8 +17,10 @@ LONG_PHONE = "+44 7700 900417 (mornings, please let it ring), or +44 7700 900733
 # Triggers of a directory program that nobody maintains any more: one pins a text, one waits for an export that died.
 PIN, EXPORT = "legacy_directory_pin", "legacy_directory_export"
 # People per trouble, in the order in which they are taken.
-LONG_PHONES, ACCEPTED, WITHOUT_PROFILE, PINNED, EXPORTED, MENDED = 3, 1, 2, 1, 2, 3
-PEOPLE = LONG_PHONES + ACCEPTED + WITHOUT_PROFILE + PINNED + EXPORTED + MENDED
+GROUPS = LONG_PHONES, ACCEPTED, WITHOUT_PROFILE, PINNED, EXPORTED, MENDED, UNREAD = 3, 1, 2, 1, 2, 3, 1
+PEOPLE = sum(GROUPS)
+# A list that a form of long ago cut off.
+CUT_OFF = '["Trauma", "EMDR'
 
 
 def seed_troubles(*, decided_by: int) -> None:
@@ -26,21 +28,20 @@ def seed_troubles(*, decided_by: int) -> None:
     Break a dozen people's copies in the ways that happen, and let the engine find out.
 
     `decided_by` is the id of the lead who accepts one difference. Afterwards: three numbers refused by a constraint, two profiles missing, one text that does not stay as written,
-    two copies that are tried again and again, and four interventions resolved, one of them by a person's decision.
+    one list of specializations that was cut off and cannot be read, two copies that are tried again and again, and four interventions resolved, one of them by a person's decision.
     """
     people = _well_kept(PEOPLE)
     if len(people) < PEOPLE:
         return
     taken = iter(people)
-    groups = [
-        [next(taken) for _ in range(n)] for n in (LONG_PHONES, ACCEPTED, WITHOUT_PROFILE, PINNED, EXPORTED, MENDED)
-    ]
-    long_phones, accepted, without_profile, pinned, exported, mended = groups
+    groups = [[next(taken) for _ in range(size)] for size in GROUPS]
+    long_phones, accepted, without_profile, pinned, exported, mended, unread = groups
     with transaction.atomic():
         _refuse_long_phones()
         _install_legacy_program(pinned=pinned[0], exported=exported)
         _write_phones([*long_phones, *accepted], LONG_PHONE)
         _remove_profiles([*without_profile, *mended])
+        _run("UPDATE therapist_enrollments SET specialization = %s WHERE user_id = ANY(%s)", [CUT_OFF, unread])
         _edit_bios([*pinned, *exported], " New: evening groups on Tuesdays.")
     delivery.bring_in_line(people)
     _restore_profiles(mended)
@@ -54,7 +55,7 @@ def _well_kept(number: int) -> list[int]:
         "SELECT u.id FROM users u JOIN therapist_enrollments e ON e.user_id = u.id"
         " JOIN therapist_profiles p ON p.user_id = u.id"
         " WHERE e.status = 'approved' AND u.is_verified AND p.verification_status = e.status AND u.password = '!'"
-        " AND e.full_name = u.full_name AND (p.bio, p.phone, p.experience_years) = (e.bio, e.phone, e.experience_years)"
+        " AND e.full_name = u.full_name AND NOT keepwell_list_differs(p.specialization, e.specialization) AND (p.bio, p.phone, p.experience_years) = (e.bio, e.phone, e.experience_years)"
         " ORDER BY u.id LIMIT %s",
         [number],
     )

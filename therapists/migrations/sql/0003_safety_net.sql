@@ -9,12 +9,78 @@ ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS revision bigint NOT NULL
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS avatar_revision bigint NOT NULL DEFAULT 0;
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
 
-CREATE OR REPLACE FUNCTION sync_therapist_profile_data() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+CREATE OR REPLACE FUNCTION keepwell_list_clean(names text[]) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT AS $keepwell$
+  -- Names trimmed, with single spaces, without doubles whatever their case; the first spelling and the order stay.
+  SELECT coalesce(array_agg(name ORDER BY place), '{}') FROM (
+    SELECT DISTINCT ON (lower(normalize(name))) name, place FROM (
+      SELECT btrim(regexp_replace(raw, '[\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]+', ' ', 'g')) AS name, place
+      FROM unnest(names) WITH ORDINALITY AS given (raw, place)) AS spaced
+    WHERE name <> '' ORDER BY lower(normalize(name)), place) AS kept
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_list_key(names text[]) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT AS $keepwell$
+  -- What makes two lists equal: the set of their names, whatever their order, case and spacing.
+  SELECT coalesce(array_agg(DISTINCT lower(normalize(name))), '{}') FROM unnest(keepwell_list_clean(names)) AS name
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_text_to_list(value text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE STRICT AS $keepwell$
 DECLARE
-  person bigint := current_setting('keepwell.person')::bigint;
-  source text := current_setting('keepwell.source');
+  words text := regexp_replace(value, '^[\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]+', '');
+  names text[] := '{}';
+  name text;
+BEGIN
+  IF left(words, 1) IN ('[', '{') THEN
+    BEGIN
+      IF left(words, 1) = '[' THEN
+        IF EXISTS (SELECT FROM jsonb_array_elements(words::jsonb) AS e WHERE jsonb_typeof(e) NOT IN ('string', 'null'))
+        THEN RETURN NULL; END IF;
+        names := ARRAY(SELECT jsonb_array_elements_text(words::jsonb));
+      ELSE
+        names := words::text[];
+      END IF;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+      RETURN NULL;
+    END;
+    IF array_ndims(names) > 1 THEN RETURN NULL; END IF;
+  ELSIF strpos(words, '"') = 0 THEN
+    names := regexp_split_to_array(words, '[,;|\n]');
+  ELSE
+    -- The longest match counts: a quoted name may hold separators, and "" for a quotation mark.
+    FOR name IN SELECT regexp_replace(piece[1], '^[\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]+|[\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]+$', '', 'g') FROM regexp_matches(words,
+        '([\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]*"(?:[^"]|"")*"[\s\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]*(?=[,;|\n]|$)|[^,;|\n]+)', 'g') AS piece
+    LOOP
+      IF name ~ '^"(?:[^"]|"")*"$' THEN
+        name := replace(substr(name, 2, length(name) - 2), '""', '"');
+      ELSIF left(name, 1) = '"' AND (length(name) - length(replace(name, '"', ''))) % 2 = 1 THEN
+        RETURN NULL;  -- opened and never closed
+      END IF;
+      names := names || name;
+    END LOOP;
+  END IF;
+  RETURN keepwell_list_clean(names);
+END
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_list_to_text(names text[]) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $keepwell$
+  SELECT coalesce(string_agg(CASE WHEN name ~ '[,;|"]' OR left(name, 1) IN ('[', '{')
+    THEN '"' || replace(name, '"', '""') || '"' ELSE name END, ', ' ORDER BY place), '')
+  FROM unnest(keepwell_list_clean(names)) WITH ORDINALITY AS clean (name, place)
+$keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_list_differs(copied text[], source text) RETURNS boolean LANGUAGE sql STABLE AS $keepwell$
+  -- The second line is the usual case and costs no call: the copy, joined as it is, spells its source. Stable and
+  -- without settings of its own, so that the planner puts it in place of the call.
+  SELECT CASE WHEN source IS NULL THEN copied IS NOT NULL
+    WHEN source = array_to_string(copied, ', ', '"') AND source !~ '[;|\n"[{]'
+      AND cardinality(copied) = 1 + length(source) - length(replace(source, ',', '')) THEN false
+    ELSE keepwell_list_key(copied)
+      IS DISTINCT FROM coalesce(keepwell_list_key(keepwell_text_to_list(source)), ARRAY[NULL::text])
+    END
+$keepwell$;
+CREATE OR REPLACE FUNCTION sync_therapist_profile_data() RETURNS text LANGUAGE plpgsql AS $keepwell$
+DECLARE
+  task text[] := string_to_array(current_setting('keepwell.row'), ' ');
+  source text := task[2];
+  person bigint := task[3];
+  columns text := task[4];
   locked bigint;
-  behind boolean;
+  lacking text;
   code text;
   failed text := '';
 BEGIN
@@ -24,9 +90,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET full_name = users.full_name, email = users.email, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email) RETURNING (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email)); END IF;
-        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+        UPDATE therapist_enrollments AS copy SET full_name = CASE WHEN (strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) THEN users.full_name ELSE copy.full_name END, email = CASE WHEN (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email) THEN users.email ELSE copy.email END, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) RETURNING CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'KW001' END AS code, CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_enrollments=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -43,9 +109,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET bio = therapist_enrollments.bio, experience_years = therapist_enrollments.experience_years, phone = therapist_enrollments.phone, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) RETURNING (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone)); END IF;
-        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+        UPDATE therapist_profiles AS copy SET bio = CASE WHEN (strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) THEN therapist_enrollments.bio ELSE copy.bio END, experience_years = CASE WHEN (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) THEN therapist_enrollments.experience_years ELSE copy.experience_years END, phone = CASE WHEN (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) THEN therapist_enrollments.phone ELSE copy.phone END, specialization = CASE WHEN ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN keepwell_text_to_list(therapist_enrollments.specialization) ELSE copy.specialization END, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) RETURNING CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'KW001' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'KW003' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'KW001' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'KW003' END AS code, CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'therapist_profiles' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'therapist_enrollments.specialization' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR (strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_profiles=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -59,12 +125,14 @@ BEGIN
   RETURN failed;
 END
 $keepwell$;
-CREATE OR REPLACE FUNCTION sync_verification_status() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+CREATE OR REPLACE FUNCTION sync_verification_status() RETURNS text LANGUAGE plpgsql AS $keepwell$
 DECLARE
-  person bigint := current_setting('keepwell.person')::bigint;
-  source text := current_setting('keepwell.source');
+  task text[] := string_to_array(current_setting('keepwell.row'), ' ');
+  source text := task[2];
+  person bigint := task[3];
+  columns text := task[4];
   locked bigint;
-  behind boolean;
+  lacking text;
   code text;
   failed text := '';
 BEGIN
@@ -74,9 +142,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))); END IF;
-        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'KW001' END AS code, CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'users' END AS place FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'users=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -93,9 +161,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)); END IF;
-        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'KW001' END AS code, CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_profiles=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -109,12 +177,14 @@ BEGIN
   RETURN failed;
 END
 $keepwell$;
-CREATE OR REPLACE FUNCTION sync_avatar_across_tables() RETURNS text LANGUAGE plpgsql  AS $keepwell$
+CREATE OR REPLACE FUNCTION sync_avatar_across_tables() RETURNS text LANGUAGE plpgsql AS $keepwell$
 DECLARE
-  person bigint := current_setting('keepwell.person')::bigint;
-  source text := current_setting('keepwell.source');
+  task text[] := string_to_array(current_setting('keepwell.row'), ' ');
+  source text := task[2];
+  person bigint := task[3];
+  columns text := task[4];
   locked bigint;
-  behind boolean;
+  lacking text;
   code text;
   failed text := '';
 BEGIN
@@ -124,9 +194,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
-        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'users' END AS place FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'users=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -143,9 +213,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_profiles ON copy.id = therapist_profiles.user_id WHERE copy.id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
-        IF behind THEN failed := failed || 'users=KW001 '; END IF;
+        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'users' END AS place FROM users AS copy JOIN therapist_profiles ON copy.id = therapist_profiles.user_id WHERE copy.id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'users=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM users WHERE id = person) THEN
         failed := failed || 'users=55P03 ';
       ELSE
@@ -162,9 +232,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING (copy.avatar_revision < users.avatar_revision) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.avatar_revision < users.avatar_revision)); END IF;
-        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.avatar_revision < users.avatar_revision)) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_enrollments=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -181,9 +251,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING (copy.avatar_revision < therapist_profiles.avatar_revision) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN therapist_profiles ON copy.user_id = therapist_profiles.user_id WHERE copy.user_id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)); END IF;
-        IF behind THEN failed := failed || 'therapist_enrollments=KW001 '; END IF;
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN therapist_profiles ON copy.user_id = therapist_profiles.user_id WHERE copy.user_id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_enrollments=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_enrollments WHERE user_id = person) THEN
         failed := failed || 'therapist_enrollments=55P03 ';
       ELSE
@@ -200,9 +270,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)))); END IF;
-        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_profiles=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -219,9 +289,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) INTO behind;
-        IF NOT FOUND THEN behind := EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))); END IF;
-        IF behind THEN failed := failed || 'therapist_profiles=KW001 '; END IF;
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END INTO lacking;
+        IF NOT FOUND THEN lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))) AS found); END IF;
+        IF lacking IS NOT NULL THEN failed := failed || 'therapist_profiles=' || lacking || ' '; END IF;
       ELSIF EXISTS (SELECT FROM therapist_profiles WHERE user_id = person) THEN
         failed := failed || 'therapist_profiles=55P03 ';
       ELSE
@@ -274,7 +344,8 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_debt_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
-  mine text := TG_RELID || ':' || NEW.id || ':';
+  -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
+  mine text := concat(TG_RELID, ':', NEW.revision, ':');
   owed text[] := '{}';
   lost jsonb := '{}';
   reason text;
@@ -284,7 +355,6 @@ BEGIN
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
-    PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
@@ -301,7 +371,7 @@ BEGIN
     LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
     IF current_setting('transaction_isolation') <> 'read committed'
        OR EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = NEW.id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) THEN
-      lost := lost || CASE WHEN OLD.is_verified IS DISTINCT FROM NEW.is_verified THEN jsonb_build_object('is_verified', NEW.is_verified) ELSE '{}' END;
+      lost := lost || jsonb_build_object('is_verified', NEW.is_verified);
       owed := owed || 'users'::text;
       reason := coalesce(reason, 'drift');
     END IF;
@@ -323,18 +393,21 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
-  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+  rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.id IS NULL OR rows >= 200
-     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
-  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
-    set_config('keepwell.person', NEW.id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+     OR current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.id, concat(',', CASE WHEN (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN 'full_name,' END, CASE WHEN (OLD.email IS DISTINCT FROM NEW.email) THEN 'email,' END, CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN 'avatar_url,' END)), true);
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
-  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.id || ':' || failed, true);
+  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  PERFORM set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
@@ -377,7 +450,8 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_debt_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
-  mine text := TG_RELID || ':' || NEW.user_id || ':';
+  -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
+  mine text := concat(TG_RELID, ':', NEW.revision, ':');
   owed text[] := '{}';
   lost jsonb := '{}';
   reason text;
@@ -385,9 +459,8 @@ BEGIN
   IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
   BEGIN
   IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
-  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
-    PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
@@ -400,11 +473,20 @@ BEGIN
   ELSE
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN
+  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
     LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
     IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name OR copy.email IS DISTINCT FROM users.email)) THEN
-      lost := lost || CASE WHEN OLD.full_name IS DISTINCT FROM NEW.full_name THEN jsonb_build_object('full_name', NEW.full_name) ELSE '{}' END || CASE WHEN OLD.email IS DISTINCT FROM NEW.email THEN jsonb_build_object('email', NEW.email) ELSE '{}' END;
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name)) THEN
+      lost := lost || jsonb_build_object('full_name', NEW.full_name);
+      owed := owed || 'therapist_enrollments'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  IF (OLD.email IS DISTINCT FROM NEW.email) THEN
+    LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.email IS DISTINCT FROM users.email)) THEN
+      lost := lost || jsonb_build_object('email', NEW.email);
       owed := owed || 'therapist_enrollments'::text;
       reason := coalesce(reason, 'drift');
     END IF;
@@ -426,19 +508,22 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
-  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+  rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.user_id IS NULL OR rows >= 200
-     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
-  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
-    set_config('keepwell.person', NEW.user_id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
-  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone) THEN failed := failed || sync_therapist_profile_data(); END IF;
+     OR current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.bio IS DISTINCT FROM NEW.bio) THEN 'bio,' END, CASE WHEN (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN 'experience_years,' END, CASE WHEN (OLD.phone IS DISTINCT FROM NEW.phone) THEN 'phone,' END, CASE WHEN (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN 'specialization,' END, CASE WHEN (OLD.status IS DISTINCT FROM NEW.status) THEN 'status,' END, CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
+  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.status IS DISTINCT FROM NEW.status) THEN failed := failed || sync_verification_status(); END IF;
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
-  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.user_id || ':' || failed, true);
+  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  PERFORM set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
@@ -471,7 +556,8 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_debt_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
-  mine text := TG_RELID || ':' || NEW.user_id || ':';
+  -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
+  mine text := concat(TG_RELID, ':', NEW.revision, ':');
   owed text[] := '{}';
   lost jsonb := '{}';
   reason text;
@@ -481,7 +567,6 @@ BEGIN
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF starts_with(word, mine) THEN
-    PERFORM set_config('keepwell.copied', '', true);
     word := rtrim(substr(word, length(mine) + 1));
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
@@ -494,11 +579,47 @@ BEGIN
   ELSE
     reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
   END IF;
-  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
+  IF (OLD.bio IS DISTINCT FROM NEW.bio) THEN
     LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
     IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio OR copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years OR copy.phone IS DISTINCT FROM therapist_enrollments.phone OR copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) THEN
-      lost := lost || CASE WHEN OLD.bio IS DISTINCT FROM NEW.bio THEN jsonb_build_object('bio', NEW.bio) ELSE '{}' END || CASE WHEN OLD.experience_years IS DISTINCT FROM NEW.experience_years THEN jsonb_build_object('experience_years', NEW.experience_years) ELSE '{}' END || CASE WHEN OLD.phone IS DISTINCT FROM NEW.phone THEN jsonb_build_object('phone', NEW.phone) ELSE '{}' END || CASE WHEN OLD.verification_status IS DISTINCT FROM NEW.verification_status THEN jsonb_build_object('verification_status', NEW.verification_status) ELSE '{}' END;
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio)) THEN
+      lost := lost || jsonb_build_object('bio', NEW.bio);
+      owed := owed || 'therapist_profiles'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  IF (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years)) THEN
+      lost := lost || jsonb_build_object('experience_years', NEW.experience_years);
+      owed := owed || 'therapist_profiles'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  IF (OLD.phone IS DISTINCT FROM NEW.phone) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.phone IS DISTINCT FROM therapist_enrollments.phone)) THEN
+      lost := lost || jsonb_build_object('phone', NEW.phone);
+      owed := owed || 'therapist_profiles'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  IF (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (keepwell_list_differs(copy.specialization, therapist_enrollments.specialization))) THEN
+      lost := lost || jsonb_build_object('specialization', NEW.specialization);
+      owed := owed || 'therapist_profiles'::text;
+      reason := coalesce(reason, 'drift');
+    END IF;
+  END IF;
+  IF (OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
+    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) THEN
+      lost := lost || jsonb_build_object('verification_status', NEW.verification_status);
       owed := owed || 'therapist_profiles'::text;
       reason := coalesce(reason, 'drift');
     END IF;
@@ -520,17 +641,20 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
-  rows int := coalesce(nullif(current_setting('keepwell.rows', true), ''), '0')::int;
+  rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.user_id IS NULL OR rows >= 200
-     OR current_setting('transaction_isolation') <> 'read committed' THEN RETURN NULL; END IF;
-  PERFORM set_config('keepwell.rows', (rows + 1)::text, true),
-    set_config('keepwell.person', NEW.user_id::text, true), set_config('keepwell.source', TG_TABLE_NAME, true);
+     OR current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM set_config('keepwell.copied', '', true);
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
-  PERFORM set_config('keepwell.copied', TG_RELID || ':' || NEW.user_id || ':' || failed, true);
+  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  PERFORM set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
@@ -562,14 +686,14 @@ DROP TRIGGER IF EXISTS zz_sync_moved ON therapist_enrollments;
 CREATE TRIGGER zz_sync_moved AFTER UPDATE ON therapist_enrollments FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id OR (NEW.user_id IS NULL AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm))) EXECUTE FUNCTION keepwell_rows_therapist_enrollments();
 COMMENT ON TRIGGER zz_sync_moved ON therapist_enrollments IS 'keepwell a228d8c1cf8c7524';
 DROP TRIGGER IF EXISTS zz_sync_debt ON therapist_enrollments;
-CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_enrollments();
-COMMENT ON TRIGGER zz_sync_debt ON therapist_enrollments IS 'keepwell b9d66f75880903e5';
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_debt ON therapist_enrollments IS 'keepwell 208bcdd498ad35ab';
 DROP TRIGGER IF EXISTS zz_sync_revision ON therapist_enrollments;
-CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_enrollments FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
-COMMENT ON TRIGGER zz_sync_revision ON therapist_enrollments IS 'keepwell 67d3f9a29430a3e2';
+CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_enrollments FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_enrollments();
+COMMENT ON TRIGGER zz_sync_revision ON therapist_enrollments IS 'keepwell 9c8a801aa4e155e7';
 DROP TRIGGER IF EXISTS sync_avatar_from_enrollments ON therapist_enrollments;
-CREATE CONSTRAINT TRIGGER sync_avatar_from_enrollments AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_therapist_enrollments();
-COMMENT ON TRIGGER sync_avatar_from_enrollments ON therapist_enrollments IS 'keepwell 2e17a588eee9c3f1';
+CREATE CONSTRAINT TRIGGER sync_avatar_from_enrollments AFTER UPDATE ON therapist_enrollments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_copy_therapist_enrollments();
+COMMENT ON TRIGGER sync_avatar_from_enrollments ON therapist_enrollments IS 'keepwell 0227b3bd11ee4dbf';
 DROP TRIGGER IF EXISTS zz_sync_revision_insert ON therapist_profiles;
 CREATE TRIGGER zz_sync_revision_insert BEFORE INSERT ON therapist_profiles FOR EACH ROW EXECUTE FUNCTION keepwell_revision_therapist_profiles();
 COMMENT ON TRIGGER zz_sync_revision_insert ON therapist_profiles IS 'keepwell 2c74c2246bd567a8';
@@ -580,8 +704,8 @@ DROP TRIGGER IF EXISTS zz_sync_moved ON therapist_profiles;
 CREATE TRIGGER zz_sync_moved AFTER UPDATE ON therapist_profiles FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION keepwell_rows_therapist_profiles();
 COMMENT ON TRIGGER zz_sync_moved ON therapist_profiles IS 'keepwell 6188877b64526039';
 DROP TRIGGER IF EXISTS zz_sync_debt ON therapist_profiles;
-CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_profiles DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_profiles();
-COMMENT ON TRIGGER zz_sync_debt ON therapist_profiles IS 'keepwell 200d2da033052ac2';
+CREATE CONSTRAINT TRIGGER zz_sync_debt AFTER UPDATE ON therapist_profiles DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_debt_therapist_profiles();
+COMMENT ON TRIGGER zz_sync_debt ON therapist_profiles IS 'keepwell aef1856c220abac1';
 DROP TRIGGER IF EXISTS zz_sync_revision ON therapist_profiles;
 CREATE TRIGGER zz_sync_revision BEFORE UPDATE ON therapist_profiles FOR EACH ROW WHEN ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) AND NEW.net_revision <= OLD.net_revision) EXECUTE FUNCTION keepwell_revision_therapist_profiles();
 COMMENT ON TRIGGER zz_sync_revision ON therapist_profiles IS 'keepwell 3cd7c8a05c857d7c';
