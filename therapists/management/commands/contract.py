@@ -7,7 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from sync.mirrors import IDENTITY, Conversion, Declaration, Mirror, Place, SharedMirror, declaration
+from sync.conversions import IDENTITY, Conversion
+from sync.mirrors import Declaration, Mirror, Place, SharedMirror, declaration
 from therapists.roles import ROLES
 
 # Refuse every fallback: the source itself is read and written, or the operation fails.
