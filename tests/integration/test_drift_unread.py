@@ -14,7 +14,7 @@ PROFILES = "therapist_profiles"
 def cells(person: int, place: str) -> list[Cell]:
     comparison = drift.compare([(person, PROFILES)])[person, PROFILES]
     assert not comparison.is_equal
-    facts = [row for row in comparison.rows if row.fact != "name"]  # no column of the profile repeats it
+    facts = [row for row in comparison.rows if row.fact not in {"name", "email"}]  # no column repeats them
     return [cell for row in facts for cell in row.cells if cell.place == place]
 
 

@@ -49,7 +49,7 @@ BEGIN
     LOOP
       IF name ~ '^"(?:[^"]|"")*"$' THEN
         name := replace(substr(name, 2, length(name) - 2), '""', '"');
-      ELSIF left(name, 1) = '"' AND (length(name) - length(replace(name, '"', ''))) % 2 = 1 THEN
+      ELSIF left(name, 1) = '"' AND mod(length(name) - length(replace(name, '"', '')), 2) = 1 THEN
         RETURN NULL;  -- opened and never closed
       END IF;
       names := names || name;
