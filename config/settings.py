@@ -65,6 +65,12 @@ SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
 SYNC_ALIASES_KEPT_DAYS = ENV.number(
     "SYNC_ALIASES_KEPT_DAYS", 365, "How long an address that a person gave up still finds them.", least=1
 )
+SYNC_SPOOL_DIR = Path(
+    ENV.text("SYNC_SPOOL_DIR", str(VAR_DIR / "spool"), "Where failures wait that PostgreSQL did not take.")
+).resolve()
+SYNC_SPOOL_MOST = ENV.number(
+    "SYNC_SPOOL_MOST", 20_000, "Failures that may wait there; more are counted and logged, not kept.", least=1
+)
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(

@@ -2,16 +2,21 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import Error as DatabaseFailure
+from django.db import connection, transaction
 
+from interventions import cleaning, spool
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.handlers import Entity
 from interventions.models import History, Intervention, Resolution, State
+
+logger = logging.getLogger(__name__)
 
 SYNC = "sync"
 SYSTEM = "system"
@@ -77,13 +82,32 @@ SELECT opened.id, before.state FROM opened LEFT JOIN before USING (id)
 
 def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     """
-    Make sure that each failure has exactly one live item, in the caller's transaction.
+    Make sure that each failure has exactly one live item, in the caller's transaction, or is on the disk in the spool.
 
     An item that was resolved within a week, or whose difference had been accepted, is reopened instead of doubled.
+    A log that refuses rows holds nobody else's work back: then the spool takes them. Raises django.db.Error where the
+    transaction cannot go on, and where the spool takes nothing either.
     """
     if not failures:
         return
     reach("interventions.before_open", (failure.person_id for failure in failures))
+    try:
+        with transaction.atomic():
+            write_items(failures=failures, at=at)
+    except DatabaseFailure as refused:
+        if connection.needs_rollback:
+            raise
+        code = cleaning.code(refused)
+        logger.error("interventions.log.failed", extra={"operation": SYNC, "number": len(failures), "refused": code})
+        try:
+            spool.append([as_record(failure, at=at) for failure in failures])
+        except spool.SpoolRefused:
+            raise refused from None
+    reach("interventions.after_open", (failure.person_id for failure in failures))
+
+
+def write_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
+    """Do what `open_items` does, without the spool: raises django.db.Error."""
     words: dict[str, Any] = {
         "failures": json.dumps(
             [
@@ -105,7 +129,45 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     lines += [line(i, "opened", SYSTEM, None, State.OPEN) for i, before in rows if before is None]
     lines += [line(i, "retry_failed", SYSTEM, State.RETRYING, State.OPEN) for i, b in rows if b == State.RETRYING]
     History.objects.bulk_create(lines)
-    reach("interventions.after_open", (failure.person_id for failure in failures))
+
+
+def as_record(failure: Failure, *, at: dt.datetime) -> dict[str, Any]:
+    """Give what the spool keeps of a failure."""
+    return asdict(failure) | {"at": at.isoformat()}
+
+
+def from_record(record: Mapping[str, Any]) -> tuple[Failure, dt.datetime]:
+    """Give the failure that a record of the spool was made of, and when it was. Raises KeyError, TypeError, ValueError."""
+    words = dict(record)
+    at = dt.datetime.fromisoformat(words.pop("at"))
+    return Failure(**words), at
+
+
+_KNOWN = """
+SELECT f.number FROM unnest(%s::int[], %s::text[], %s::text[], %s::timestamptz[]) AS f (number, entity_id, target, at)
+WHERE EXISTS (
+    SELECT FROM manual_intervention_log AS known
+    WHERE known.operation = 'sync' AND known.person_id = f.entity_id::bigint AND known.target = f.target
+      AND (NOT known.resolved OR known.resolved_at >= f.at))
+"""
+
+
+def add_late(failures: Sequence[tuple[Failure, dt.datetime]]) -> list[Entity]:
+    """
+    Open items for failures of a while ago, in the caller's transaction; again is the same as once.
+
+    What an item says already that was open then, or later, adds nothing. Gives the entities of new items: whether they
+    still fail is for the engine to find out. Raises django.db.Error.
+    """
+    with connection.cursor() as cursor:
+        words = [(n, str(f.person_id), f.target, at) for n, (f, at) in enumerate(failures)]
+        cursor.execute(_KNOWN, [list(column) for column in zip(*words, strict=True)])
+        known = {row[0] for row in cursor.fetchall()}
+    # Of several about one entity the last one speaks.
+    new = {(f.person_id, f.target): (f, at) for n, (f, at) in enumerate(failures) if n not in known}
+    if new:
+        write_items(failures=[f for f, _ in new.values()], at=max(at for _, at in new.values()))
+    return list(new)
 
 
 _SETTLE = """

@@ -3,21 +3,22 @@
 import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from interventions import cleaning, entries, spool
 from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
 from interventions.items import SYSTEM, line
 from interventions.models import History, Intervention, Resolution, State
 
 logger = logging.getLogger(__name__)
-
 
 # More at a time would hold their rows longer than the workers should wait.
 MOST_AT_ONCE = 1000
@@ -129,29 +130,31 @@ def lapse_retries(*, at: dt.datetime) -> int:
 
 
 def log_manual_intervention_needed(
-    *, operation: str, entity_id: str | None = None, error: str, payload: dict[str, Any] | None = None
+    *, operation: str, entity_id: object = None, error: object, payload: object = None
 ) -> bool:
     """
-    Put something in front of staff. Never raises; gives whether it was written.
+    Put something in front of staff; takes anything, never raises, and gives whether it was noted.
 
-    `payload` and `error` must hold ids, names of facts and codes, never values or addresses. Inside a transaction the
-    item shares its fate, guarded by a savepoint.
+    Noted means: it stands in the log, or where PostgreSQL does not take it, on the disk in the spool, which the sweep
+    takes in. Inside a transaction the item shares its fate, guarded by a savepoint; in one that is broken already the
+    spool keeps it. What could be somebody's is covered, but names are not known as such: hand over ids, names of facts
+    and codes, never values.
     """
+    entry = entries.entry(
+        operation=operation, entity_id=entity_id, error=error, payload=payload, at=timezone.now()
+    )  # fmt: skip
     try:
-        with transaction.atomic():
-            item, is_new = Intervention.objects.get_or_create(
-                operation=operation, entity_id=entity_id, target="", resolved=False,
-                defaults={"error": error, "payload": payload},
-            )  # fmt: skip
-            if is_new:
-                History.objects.bulk_create([line(item.pk, "opened", SYSTEM, None, State.OPEN)])
+        with nullcontext() if connection.get_autocommit() else transaction.atomic():
+            entries.add([entry])
         return True
-    except Intervention.MultipleObjectsReturned:
-        return True  # it stands there already: without an entity nothing keeps others from writing it twice
-    # The database, or what was handed over: no JSON, a text with NUL, no text at all.
-    except (DatabaseFailure, TypeError, ValueError) as failure:
-        code = getattr(failure.__cause__, "sqlstate", None) or type(failure).__name__
-        logger.error("interventions.log.failed", extra={"operation": operation, "entity_id": entity_id, "code": code})
+    except DatabaseFailure as refused:
+        told = {"operation": entry.operation, "entity_id": entry.entity_id, "code": entry.code}
+        logger.error("interventions.log.failed", extra=told | {"refused": cleaning.code(refused)})
+    try:
+        spool.append([entries.as_record(entry)])
+        return True
+    except spool.SpoolRefused:
+        logger.critical("interventions.log.lost", extra=told)
         return False
 
 

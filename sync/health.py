@@ -8,6 +8,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from interventions import spool
 from sync import queries, triggers
 from sync.models import Debt, Gap
 
@@ -29,13 +30,14 @@ class Check:
 
 
 def readiness() -> list[Check]:
-    """Give every check; when PostgreSQL does not answer that is the only one."""
+    """Give every check; when PostgreSQL does not answer, only that and whether a failure could be kept meanwhile."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
-            return [Check("database", True), _migrations(), _net(), *_durability()]
+            return [Check("database", True), _migrations(), _net(), *_durability(), _spool()]
     except (DatabaseError, InterfaceError) as error:
-        return [Check("database", False, str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__))]
+        code = str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__)
+        return [Check("database", False, code), _spool()]
 
 
 def detail() -> dict[str, object]:
@@ -54,8 +56,30 @@ def detail() -> dict[str, object]:
                 "debt": net.debt, "copying": net.copying, "is_verified": net.is_verified,
                 "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],
             },
+            "spool": waiting(),
             "gap": gap and {"opened_at": gap.opened_at.isoformat(), "closed_at": gap.closed_at and gap.closed_at.isoformat()},
         }  # fmt: skip
+
+
+def waiting() -> dict[str, object]:
+    """Give how many failures wait in this machine's spool, since when, and what else it holds; is_known false: unread."""
+    try:
+        found = spool.standing()
+    except OSError as error:
+        return {"is_known": False, "found": type(error).__name__}
+    return {
+        "is_known": True, "waiting": found.waiting, "oldest_seconds": found.oldest_seconds(dt.datetime.now(dt.UTC)),
+        "unreadable": found.unreadable, "refused": found.refused,
+    }  # fmt: skip
+
+
+def _spool() -> Check:
+    """A place to keep failures in must be there. How full it is says nothing against requests: that is for people."""
+    if not spool.is_usable():
+        return Check("spool", False, "the directory cannot be written")
+    found = waiting()
+    told = f"{found['waiting']} waiting" if found["is_known"] else "cannot be read"
+    return Check("spool", bool(found["is_known"]), told)
 
 
 def _migrations() -> Check:

@@ -5,6 +5,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
+from interventions import intake
 from interventions import operations as interventions
 from sync import delivery, doorbell, drift, identity, ledger, repair
 
@@ -17,7 +18,8 @@ def drain() -> None:
 
 @shared_task(ignore_result=True)
 def sweep() -> None:
-    """The floor under lost rings: lapse what hangs, unblock what has a reason, bring in line what is due."""
+    """The floor under lost rings: take in what waits, lapse what hangs, unblock what has a reason, bring in line what is due."""
+    intake.take_in()
     interventions.lapse_retries(at=timezone.now())
     ledger.unblock(schema=ledger.schema_of(delivery.tables()))
     delivery.drain()

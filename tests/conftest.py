@@ -96,6 +96,13 @@ def _cheap_passwords(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def spool_dir(settings: Any, tmp_path: Path) -> Path:
+    """A spool of the test's own, not made yet; processes beside this one are told by SYNC_SPOOL_DIR."""
+    settings.SYNC_SPOOL_DIR = tmp_path / "var" / "spool"
+    return tmp_path / "var" / "spool"
+
+
+@pytest.fixture(autouse=True)
 def no_network_in_transaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test in which the network was used while a transaction of the product was open."""
     caught: list[str] = []

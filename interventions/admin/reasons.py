@@ -20,6 +20,7 @@ COLUMN = Reason(
     "Somebody changed the table. Bring the column back or change the declaration; it is tried again as soon as the "
     "table changes.",
 )
+REPORTED = Reason("somebody reported it", "Read what was reported, put it right, and mark it resolved with a note.")
 REASONS = {
     "23514": Reason(
         "the place refuses the value by a CHECK constraint",
@@ -58,7 +59,12 @@ REASONS = {
         "source changes.",
     ),
     "08000": Reason("the database did not answer", "It is tried again by itself."),
-    "": Reason("somebody reported it", "Read what was reported, put it right, and mark it resolved with a note."),
+    "no_room": Reason(
+        "failures could not be written down anywhere but in the logs",
+        "Look for interventions.log.lost in the logs of all processes, see to each, then mark this resolved with a note.",
+    ),
+    "reported": REPORTED,
+    "": REPORTED,
 }
 UNKNOWN = Reason("of an error nobody has described yet", "Look the code up, put the cause right, then retry.")
 

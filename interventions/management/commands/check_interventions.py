@@ -1,7 +1,6 @@
 """`manage.py check_interventions`: for cron and monitoring; never says "fine" when it could not look."""
 
 import json
-import re
 from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
@@ -11,17 +10,19 @@ from django.db import Error, connection, transaction
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from interventions import cleaning, spool
 from interventions.models import Intervention
 
 LISTED = 100
-# Other programs may write anything into `error`; what could be somebody's is not repeated in logs and mails of cron.
-_PRIVATE = re.compile(r"\S+@\S+|\w+://\S+|'[^']*'|\"[^\"]*\"|=\([^)]*\)|\+?\d[\d ()./-]{3,}\d")
 
 
 class Command(BaseCommand):
     """Reads only."""
 
-    help = "Lists what needs a person, oldest first; exit 1: more than --max are open, 2: it could not be read."
+    help = (
+        "Lists what needs a person, oldest first; exit 1: more than --max are open, or failures wait in the spool;"
+        " 2: it could not be read."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,6 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what is open and judge its number."""
         at = timezone.now()
+        spooled = _spooled()
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")
@@ -39,16 +41,19 @@ class Command(BaseCommand):
                 number = unresolved.count()
                 items = [_line(item, at) for item in unresolved.order_by("timestamp", "pk")[:LISTED]]
         except Error as error:
-            raise CommandError(
-                f"Unknown: interventions cannot be read ({type(error).__name__}).", returncode=2
-            ) from error
+            unread = f"Unknown: interventions cannot be read ({type(error).__name__})."
+            raise CommandError(" ".join([unread, *_told(spooled, at)]), returncode=2) from error
         most: int = options["max"]
         if options["json"]:
-            self.stdout.write(json.dumps({"open": number, "max": most, "items": items}, indent=2))
+            self.stdout.write(
+                json.dumps({"open": number, "max": most, "spool": _counts(spooled, at), "items": items}, indent=2)
+            )
         else:
             self._write(number, items, at)
-        if number > most:
-            raise CommandError(f"{number} open, at most {most} allowed.")
+        problems = [f"{number} open, at most {most} allowed."] if number > most else []
+        problems += _told(spooled, at)
+        if problems:
+            raise CommandError(" ".join(problems))
 
     def _write(self, number: int, items: list[dict[str, Any]], at: datetime) -> None:
         self.stdout.write(f"{number} open interventions")
@@ -59,9 +64,36 @@ class Command(BaseCommand):
             self.stdout.write(f"and {number - len(items)} more")
 
 
+def _spooled() -> spool.Standing:
+    try:
+        return spool.standing()
+    except OSError as error:
+        raise CommandError(f"Unknown: the spool cannot be read ({type(error).__name__}).", returncode=2) from error
+
+
+def _counts(spooled: spool.Standing, at: datetime) -> dict[str, Any]:
+    return {
+        "waiting": spooled.waiting, "oldest_seconds": spooled.oldest_seconds(at), "unreadable": spooled.unreadable,
+        "refused": spooled.refused,
+    }  # fmt: skip
+
+
+def _told(spooled: spool.Standing, at: datetime) -> list[str]:
+    """Say what keeps the spool from being empty; nothing while it is."""
+    told = []
+    if spooled.waiting:
+        told.append(f"{spooled.waiting} failures wait in the spool, the oldest for {spooled.oldest_seconds(at)} s.")
+    if spooled.unreadable:
+        told.append(f"{spooled.unreadable} files of the spool cannot be read.")
+    if spooled.refused:
+        told.append(f"{spooled.refused} failures found no room in the spool.")
+    return told
+
+
 def _line(item: Intervention, at: datetime) -> dict[str, Any]:
     return {
         "id": str(item.pk), "operation": item.operation, "target": item.target, "person_id": item.person_id,
-        "error": item.error if item.code else _PRIVATE.sub("…", item.error)[:200],
+        # Other programs may write anything: what could be somebody's is not repeated in logs and mails of cron.
+        "error": item.error if item.code else cleaning.text(item.error, 200),
         "opened_at": item.timestamp.isoformat(), "age_seconds": round((at - item.timestamp).total_seconds()),
     }  # fmt: skip
