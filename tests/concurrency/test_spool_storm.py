@@ -43,7 +43,7 @@ django.setup()
 from interventions import intake
 intake.take_in()
 """
-WRITERS = 4
+WRITERS = 3
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_p7_many_processes_killed_while_they_write_lose_nothing_that_was_noted(
         stack.enter_context(fakes.refusing("manual_intervention_log", "operation <> 'storm'"))
         for number, path in enumerate(said):
             stack.enter_context(writing(number, environment(spool_dir), path))
-        fakes.wait_until(lambda: all(path.stat().st_size > 500 for path in said), what="all write", seconds=60)
+        fakes.wait_until(lambda: all(path.stat().st_size > 200 for path in said), what="all write", seconds=60)
     noted = {line for path in said for line in path.read_text().split("\n")[:-1]}
     for path in spool_dir.iterdir():
         os.utime(path, (time.time() - 100,) * 2)
@@ -143,6 +143,7 @@ def test_p7_a_server_that_is_stopped_and_comes_back_gets_what_failed_meanwhile(
         assert intake.take_in().taken == 0
         with embedded.servers(var_dir) as started:
             use(started)
+            connection.close_if_unusable_or_obsolete()  # as every request and every task begins
             assert intake.take_in().taken == 1
             assert list(Intervention.objects.order_by("timestamp").values_list("entity_id", flat=True)) == [
                 "before", "while it was away",
