@@ -37,6 +37,15 @@ POINTS = {
     "sync.after_publish": Point("sync.doorbell.Doorbell._try_to_send", "The broker has the ring, or has refused it."),
     "interventions.before_open": Point("interventions.items.open_items", "A target failed; its item is not written."),
     "interventions.after_open": Point("interventions.items.open_items", "Items are written; not committed."),
+    "interventions.spool.before_sync": Point(
+        "interventions.spool._write", "A failure is in a file; it does not count as noted yet."
+    ),
+    "interventions.intake.before_commit": Point(
+        "interventions.intake._add", "What waited in the spool is in the log; not committed."
+    ),
+    "interventions.intake.after_commit": Point(
+        "interventions.intake._take", "What waited is in the log, committed; its files are still there."
+    ),
     "interventions.before_settle": Point("interventions.items.settle_items", "Targets are in line; items still open."),
     "interventions.after_settle": Point("interventions.items.settle_items", "Items are resolved; not committed."),
     "interventions.retry.before_commit": Point(

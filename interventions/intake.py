@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from interventions import cleaning, entries, items, spool
 from interventions.entries import Entry
+from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
 from interventions.items import Failure
 
@@ -100,6 +101,7 @@ def _take(batch: Sequence[Waiting], report: Intake) -> bool:
     """Add a batch and forget the files that are in the log as a whole; give whether the log is worth asking for more."""
     added: set[int] = set()
     is_open = _add(batch, added, report)
+    reach("interventions.intake.after_commit")
     report.taken += len(added)
     left = {one.path for one in batch if id(one) not in added}
     for path in {one.path for one in batch} - left:
@@ -119,6 +121,7 @@ def _add(batch: Sequence[Waiting], added: set[int], report: Intake) -> bool:
             if not _is_alone():
                 return False
             new = _write(batch)
+            reach("interventions.intake.before_commit")
     except DatabaseFailure as error:
         code = cleaning.code(error)
         if not code.startswith(_OF_A_RECORD):

@@ -21,6 +21,8 @@ from typing import Any
 
 from django.conf import settings
 
+from interventions.failpoints import reach
+
 logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
@@ -206,6 +208,7 @@ def _write(folder: Path, records: Sequence[Record]) -> None:
         with open(path, "xb", opener=_private) as file:
             file.write(_checksum(body) + b"\n" + body)
             file.flush()
+            reach("interventions.spool.before_sync")
             os.fsync(file.fileno())
         _sync_folder(folder)
     except OSError:

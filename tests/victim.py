@@ -16,9 +16,10 @@ from django.conf import settings  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from interventions import operations  # noqa: E402
+from interventions import intake, items, operations, spool  # noqa: E402
 from interventions.models import Intervention  # noqa: E402
 from sync import doorbell, tasks  # noqa: E402
+from sync.models import Debt  # noqa: E402
 
 BY = "user:1"
 
@@ -47,8 +48,16 @@ def resolve() -> None:
     )
 
 
+def take_in() -> None:
+    """Let a failure of somebody who is owed something wait in the spool, and take it in."""
+    person_id = Debt.objects.values_list("person_id", flat=True)[0]
+    failure = items.Failure(person_id, "therapist_profiles", "23514", "refused", "", 1)
+    spool.append([items.as_record(failure, at=timezone.now())])
+    intake.take_in()
+
+
 WORKS: dict[str, Callable[..., Any]] = {
-    "edit": edit, "retry": retry, "resolve": resolve,
+    "edit": edit, "retry": retry, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "sweep": tasks.sweep, "audit": tasks.audit,
 }  # fmt: skip
 

@@ -52,7 +52,7 @@ def waiting(folder: Path) -> Iterator[Victims]:
     orders = folder / "failpoints.json"
     environment = os.environ | {
         "DATABASE_URL": fakes.database_url(), "ALLOW_FAILPOINTS": "1", "FAILPOINTS_FILE": str(orders),
-        "LOG_LEVEL": "ERROR",
+        "LOG_LEVEL": "ERROR", "SYNC_SPOOL_DIR": str(folder / "spool"),
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.victim"],

@@ -33,6 +33,8 @@ WORK = {
     "interventions": ("drain", {}),
     "interventions.retry": ("retry", {}),
     "interventions.resolve": ("resolve", {}),
+    "interventions.spool": ("take_in", {}),
+    "interventions.intake": ("take_in", {}),
 }
 
 
