@@ -49,7 +49,7 @@ def name(kind: type) -> str:
     return _clipped(_clean(str(_name_of(kind))[:_LONGEST_NAME]), _LONGEST_NAME) or "nameless"
 
 
-def text(value: object, most: int = TEXT_BYTES, *, is_covered: bool = True) -> str:
+def text(value: Any, most: int = TEXT_BYTES, *, is_covered: bool = True) -> str:
     """
     Give at most `most` bytes of text that PostgreSQL and JSON can hold; what could be somebody's is covered.
 
@@ -58,9 +58,9 @@ def text(value: object, most: int = TEXT_BYTES, *, is_covered: bool = True) -> s
     """
     kind = type(value)
     if issubclass(kind, str):
-        raw = str.__getitem__(value, slice(most * _LOOK_AHEAD))  # type: ignore[arg-type]
+        raw = str.__getitem__(value, slice(most * _LOOK_AHEAD))
     elif issubclass(kind, bytes):
-        raw = bytes.__getitem__(value, slice(most * _LOOK_AHEAD)).decode("utf-8", "replace")  # type: ignore[call-overload]
+        raw = bytes.__getitem__(value, slice(most * _LOOK_AHEAD)).decode("utf-8", "replace")
     elif issubclass(kind, BaseException):
         return _clipped(_told(value, most), most)
     else:
@@ -84,14 +84,14 @@ def data(value: object) -> Any:
     return _part(value, _DEPTH, iter(range(_PARTS)))
 
 
-def _part(value: object, depth: int, room: Any) -> Any:
+def _part(value: Any, depth: int, room: Any) -> Any:
     kind = type(value)
     if next(room, None) is None:
         return "…"
     if kind is bool or kind is NoneType:
         return value
-    if issubclass(kind, int) and int.bit_length(value) < 64:  # type: ignore[arg-type]
-        return int.__pos__(value)  # type: ignore[arg-type]
+    if issubclass(kind, int) and int.bit_length(value) < 64:
+        return int.__pos__(value)
     if issubclass(kind, str | bytes | BaseException):
         return text(value, _PART_BYTES)
     if any(kind is one for one in _PLAIN):
@@ -136,8 +136,8 @@ def _told(error: object, most: int) -> str:
     return ": ".join([name(kind), *filter(None, (text(arg, most) for arg in _args_of(error)[:4]))])
 
 
-def _sqlstate(error: object) -> str:
-    found = error.sqlstate if issubclass(type(error), psycopg.Error) else None  # type: ignore[attr-defined]
+def _sqlstate(error: Any) -> str:
+    found = error.sqlstate if issubclass(type(error), psycopg.Error) else None
     return found if isinstance(found, str) else ""
 
 

@@ -66,7 +66,7 @@ class Standing:
 
     def oldest_seconds(self, now: dt.datetime) -> int | None:
         """How long the oldest record has waited; None while none waits."""
-        return self.oldest_at and round((now - self.oldest_at).total_seconds())
+        return None if self.oldest_at is None else round((now - self.oldest_at).total_seconds())
 
 
 def append(records: Sequence[Record]) -> None:

@@ -47,7 +47,7 @@ class HostileText(str):
     def __getitem__(self, key: Any) -> str:
         raise AssertionError("Somebody's code was run.")
 
-    def encode(self, *_: Any) -> bytes:  # type: ignore[override]
+    def encode(self, *_: Any) -> bytes:
         raise AssertionError("Somebody's code was run.")
 
 
@@ -62,6 +62,11 @@ class HostileError(Exception):
 
 class HostileZone(dt.tzinfo):
     def utcoffset(self, _: Any) -> dt.timedelta:
+        raise AssertionError("Somebody's code was run.")
+
+    dst = utcoffset
+
+    def tzname(self, _: Any) -> str:
         raise AssertionError("Somebody's code was run.")
 
 
