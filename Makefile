@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write bench-drain bench-peers mutants storm clean
+.PHONY: help run test verify lock screenshots bench-write bench-drain bench-peers bench-resilience mutants storm clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-write  measure what a write costs'
 	@echo 'make bench-drain  measure how fast owed copies are brought in line (DRAIN=--profile says where the time goes)'
 	@echo 'make bench-peers  measure saves and drains beside other ways to do it, installed into var/bench-peers'
+	@echo 'make bench-resilience  measure writes in trouble, and how soon things go on after an outage'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
@@ -67,6 +68,9 @@ bench-drain: $(DEVELOPMENT)
 # Its packages go into an environment of their own, and are nobody's dependency.
 bench-peers: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_peers $(PEERS)
+
+bench-resilience: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.bench_resilience $(RESILIENCE)
 
 mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants
