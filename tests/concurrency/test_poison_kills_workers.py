@@ -112,9 +112,7 @@ def test_p9_a_server_that_went_down_accuses_nobody(transactional_db: None, copyi
     assert not Intervention.objects.exists()
 
 
-def test_p2_a_worker_that_was_stopped_for_too_long_can_write_nothing(
-    transactional_db: None, copying_off: None
-) -> None:
+def test_p2_a_worker_that_was_stopped_for_too_long_can_write_nothing(transactional_db: None, copying_off: None) -> None:
     person = therapists(1)[0]
     Enrollment.objects.update(bio="older")
     worker = subprocess.Popen(
