@@ -44,9 +44,6 @@ SYNC_BATCH_SIZE = ENV.number("SYNC_BATCH_SIZE", 500, "Debt rows taken up in one 
 SYNC_BATCH_TIMEOUT_MS = ENV.number(
     "SYNC_BATCH_TIMEOUT_MS", 1000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
 )
-SYNC_TABLE_LEASE_SECONDS = ENV.number(
-    "SYNC_TABLE_LEASE_SECONDS", 20, "How long a stopped worker keeps the rows it has locked.", least=1, most=600
-)
 SYNC_LEASE_SECONDS = ENV.number("SYNC_LEASE_SECONDS", 600, "How long a retry asked for by staff may take.", least=10)
 SYNC_BACKOFF_BASE_SECONDS = ENV.number(
     "SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the full-jitter backoff.", least=1
@@ -73,6 +70,9 @@ SYNC_SPOOL_DIR = Path(
 ).resolve()
 SYNC_SPOOL_MOST = ENV.number(
     "SYNC_SPOOL_MOST", 20_000, "Failures that may wait there; more are counted and logged, not kept.", least=1
+)
+SYNC_AUDIT_SECONDS = ENV.number(
+    "SYNC_AUDIT_SECONDS", 60, "How often what was written since the last audit is compared.", least=1
 )
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
@@ -134,6 +134,10 @@ CELERY_BEAT_SCHEDULE = {
     "remove-unused-avatars": {
         "task": "therapists.tasks.remove_unused_avatars", "schedule": 3600,
         "options": {"queue": "low", "expires": 3600},
+    },
+    "audit-recent": {
+        "task": "sync.tasks.audit_recent", "schedule": SYNC_AUDIT_SECONDS,
+        "options": {"queue": "low", "expires": SYNC_AUDIT_SECONDS},
     },
     "audit": {
         "task": "sync.tasks.audit", "schedule": AUDIT_INTERVAL_HOURS * 3600,

@@ -1,8 +1,8 @@
-"""Where copies differ: side by side for one person, and in key ranges for everybody."""
+"""Where copies of a person differ, side by side."""
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,6 @@ from sync.mirrors import Declaration, Mirror, Pair, Place, SharedMirror, declara
 from sync.models import Attempt, LostValue
 
 READ_TIMEOUT_MS = 300
-KEYS_A_RANGE = 20_000
-# Between the words of a digest, one for each place that differs.
-AND = ";"
 
 
 @dataclass(frozen=True)
@@ -49,50 +46,10 @@ def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
     return {entity: _comparison(declared, entity, sights, unread, present, (entity in missing)) for entity in entities}
 
 
-def different(target: str) -> Iterator[list[int]]:
-    """Give, key range by key range, the persons whose copies in a target differ or whose row there is missing."""
-    declared = declaration()
-    table = declared.table(target)
-    for low, high in _ranges(declared):
-        found: set[int] = set()
-        for flow in statements.flows(declared, target=target):
-            between = f"{statements.COPY}.{table.key} BETWEEN {low} AND {high}"
-            found.update(_column(statements.different_people(flow, between), []))
-        if table.expected is not None:
-            place = table.expected.place
-            key = declared.table(place.table).key
-            found.update(
-                _column(
-                    f"SELECT {place.table}.{key} FROM {place.table} LEFT JOIN {target} AS {statements.COPY}"
-                    f" ON {statements.COPY}.{table.key} = {place.table}.{key}"
-                    f" WHERE {place.table}.{key} BETWEEN {low} AND {high} AND {place} = %s"
-                    f" AND {statements.COPY}.{table.key} IS NULL",
-                    [table.expected.value],
-                )
-            )
-        yield sorted(found)
-
-
 def prune(*, at: dt.datetime) -> None:
     """Delete records of attempts and replaced values that are older than the settings allow."""
     Attempt.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)).delete()
     LostValue.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_LOST_VALUES_KEPT_DAYS)).delete()
-
-
-def _ranges(declared: Declaration) -> Iterator[tuple[int, int]]:
-    """Walk the persons' keys so many rows at a time: ids may have gaps of any width."""
-    name, key = declared.persons.name, declared.persons.key
-    after: list[int] = _column(f"SELECT min({key}) - 1 FROM {name} HAVING count(*) > 0", [])
-    while after:
-        low = after[0] + 1
-        last = _column(
-            f"SELECT max({key}) FROM (SELECT {key} FROM {name} WHERE {key} >= %s ORDER BY {key} LIMIT {KEYS_A_RANGE}) q"
-            " HAVING count(*) > 0",
-            [low],
-        )
-        if last:
-            yield low, last[0]
-        after = last
 
 
 def _sights(
@@ -156,23 +113,18 @@ def _comparison(
     rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
     into = [pair for pair in declared.pairs() if pair.copy.table == target]
     troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
-    # What differs, place by place: an edit of another fact is no reason to ask again about an accepted difference.
-    words = [(str(p.copy), [s.wanted, s.actual]) for p in into if (s := sights.get((person_id, p))) and s.differs]
-    words += [(str(p.copy), ["unread"]) for p in into if p in unread]
-    words += [(target, ["missing"])] * is_missing
-    if not words:
-        words = [(target, [s.wanted for p in into if (s := sights.get((person_id, p)))])]
+    # What differs, alone: an edit of another fact is no reason to ask again about an accepted difference.
+    pinned = json.dumps(
+        [[str(p.copy), s.wanted, s.actual] for p in into if (s := sights.get((person_id, p))) and s.differs]
+        + [[str(p.copy), "unread"] for p in into if p in unread]
+        + [[target, "missing"]] * is_missing
+    )
     return Comparison(
         rows=rows,
         is_equal=not troubled and not is_missing,
-        digest=AND.join(sorted(f"{place}={_sealed(values)}" for place, values in words)),
+        digest=salted_hmac("sync.compared", pinned, algorithm="sha256").hexdigest(),
         outlook=_outlook(target, [p for p in troubled if p not in unread], is_missing, any(p in unread for p in into)),
     )
-
-
-def _sealed(values: list[str | None]) -> str:
-    """Pin values without holding them."""
-    return salted_hmac("sync.compared", json.dumps(values), algorithm="sha256").hexdigest()[:32]
 
 
 def _fact_row(
@@ -247,9 +199,3 @@ def _bounded(query: str, people: list[int]) -> list[Any]:
         cursor.execute(f"SET LOCAL lock_timeout = {READ_TIMEOUT_MS}")
         cursor.execute(query, [people])
         return list(cursor.fetchall())
-
-
-def _column(query: str, words: list[Any]) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, words)
-        return [row[0] for row in cursor.fetchall()]

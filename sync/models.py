@@ -1,4 +1,6 @@
-"""What the engine remembers: debt, the ledger, attempts and the values that a repair replaced."""
+"""What the engine remembers: debt, the ledger, attempts, audits, runs and the values that were replaced."""
+
+import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -77,26 +79,6 @@ class Ledger(models.Model):
         ]
 
 
-class Batch(models.Model):
-    """
-    People whom a worker has taken up, written down before the work starts.
-
-    Deleted by the work's own transaction: a row whose session is gone tells of a worker that died over these people.
-    """
-
-    id = models.BigAutoField(primary_key=True)
-    # Who works: a session is known by its process and its start, and told dead by both.
-    pid = models.IntegerField()
-    backend_start = models.DateTimeField()
-    server_start = models.DateTimeField()
-    people = ArrayField(models.BigIntegerField())
-    # Workers that died over these people, this one counted in.
-    deaths = models.IntegerField()
-
-    class Meta:
-        db_table = "sync_batch"
-
-
 class Attempt(models.Model):
     """One try to bring a target up to date that failed, or that mended what had failed."""
 
@@ -147,3 +129,109 @@ class Gap(models.Model):
 
     class Meta:
         db_table = "sync_gap"
+
+
+class Audit(models.Model):
+    """
+    One comparison of copies with their sources, and how far it reached.
+
+    `revision` is the highest number that was given when it began, `xid` a transaction that began after that. `covered`
+    is the highest number of which every write had ended before anything was read: whatever carries a higher one is for
+    the next audit.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    is_full = models.BooleanField()
+    revision = models.BigIntegerField()
+    xid = models.BigIntegerField()
+    covered = models.BigIntegerField(null=True)
+    # What was found, in counts; never a value.
+    found = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "sync_audit"
+        default_permissions = ("view",)
+
+
+class RunState(models.TextChoices):
+    """The life of a run."""
+
+    PLANNING = "planning", "Being planned"
+    PLANNED = "planned", "Planned"
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    CANCELLED = "cancelled", "Cancelled"
+    DONE = "done", "Done"
+
+
+class RunKind(models.TextChoices):
+    """What a run does."""
+
+    REPAIR = "repair", "Repair"
+    UNDO = "undo", "Undo"
+
+
+class Run(models.Model):
+    """A long piece of work over many rows: a snapshot, progress, pause, resume and a report. Holds no person's data."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.TextField(choices=RunKind)
+    state = models.TextField(choices=RunState)
+    # The run whose changes are taken back.
+    undoes = models.ForeignKey("self", models.PROTECT, null=True)
+    asked_by = models.TextField()
+    asked_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    moved_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    # Workers take up again what was left to them; a command's run waits for the command.
+    is_for_workers = models.BooleanField(default=False)
+    # The last person that there was when it was asked for, and the last one done with.
+    until_person = models.BigIntegerField()
+    after_person = models.BigIntegerField(null=True)
+    # How often what was in somebody's hands has been tried again.
+    rounds = models.IntegerField(default=0)
+    plan = models.JSONField(default=dict)
+    # Outcome to number.
+    tally = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "sync_run"
+        default_permissions = ("view",)
+        permissions = [
+            ("repair_run", "May plan, start, pause, resume and cancel repairs"),
+            ("undo_run", "May undo a repair"),
+        ]
+        indexes = [models.Index(fields=["-asked_at"], name="sync_run_asked")]
+
+    def __str__(self) -> str:
+        return f"{RunKind(self.kind).label} {str(self.pk)[:8]}"
+
+
+class RunChange(models.Model):
+    """What a run did to one person's target, with the columns as they were and as they became; erasable."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE)
+    person_id = models.BigIntegerField()
+    target = models.TextField()
+    # written, waiting (in somebody's hands: tried again), left, undone, kept (changed since, so not undone).
+    outcome = models.TextField()
+    # Why it is not simply written.
+    code = models.TextField(null=True)
+    # Column name to its text, which PostgreSQL reads back as exactly the same value.
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "sync_run_change"
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["run", "person_id", "target"], name="sync_run_change_once"),
+        ]
+        indexes = [
+            models.Index(fields=["person_id"], name="sync_run_change_of_person"),
+            models.Index(fields=["run", "outcome", "person_id"], name="sync_run_change_by_outcome"),
+        ]

@@ -1,36 +1,57 @@
-"""Find drift and owe it, so that the workers bring it in line like any other debt."""
+"""Find drift and owe it, or write many at a time in a run; forget what was replaced."""
 
 import logging
+import uuid
+from collections.abc import Mapping
 
-from django.db import DatabaseError
 from django.utils import timezone
 
-from sync import drift, identity, ledger
+from sync import identity, ledger, marks, mending, surveys, undoing
 from sync.mirrors import declaration
-from sync.models import Gap
+from sync.models import Gap, LostValue, Run, RunChange, RunKind
 
 logger = logging.getLogger(__name__)
 
 
-def audit(*, owe: bool) -> dict[str, int | None]:
+def audit(*, owe: bool, is_full: bool = True) -> dict[str, int | None]:
     """
     Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it.
 
-    None: the target could not be read, which is not the same as no difference. The others are compared all the same.
+    Not `is_full`: only what was written since the last audit, where that can be told; a write that no trigger saw leaves
+    no trace of its time. None: the target could not be read, which is not the same as no difference. The others are
+    compared all the same.
     """
     closed = list(Gap.objects.filter(closed_at__isnull=False, audited_at=None).values_list("pk", flat=True))
-    counts: dict[str, int | None] = {}
-    for target in declaration().targets:
-        try:
-            counts[target] = _audit_target(target, owe=owe)
-        except DatabaseError as error:
-            code = getattr(error.__cause__, "sqlstate", None)
-            logger.warning("sync.audit.unread", extra={"target": target, "code": code})
-            counts[target] = None
-    counts["unlinked"] = owe_unlinked() if owe else len(identity.unlinked())
-    if owe and None not in counts.values():
+    since = None if is_full else marks.seen_up_to()
+    written = None if since is None else marks.written_since(since)
+    begun = marks.begin(is_full=written is None)
+    hear = _owe if owe else _leave
+    survey = surveys.everybody(seen=hear) if written is None else surveys.some(written, seen=hear)
+    for target, code in survey.unread.items():
+        logger.warning("sync.audit.unread", extra={"target": target, "code": code})
+    counts: dict[str, int | None] = {
+        target: None if target in survey.unread else survey.people[target] for target in declaration().targets
+    }
+    if written is None:
+        counts["unlinked"] = owe_unlinked() if owe else len(identity.unlinked())
+    if not survey.unread and (owe or not survey.drift):
+        # What was found and not owed must be found again.
+        marks.finish(begun, found=survey.as_json(), at=timezone.now())
+    if owe and written is None and not survey.unread:
         Gap.objects.filter(pk__in=closed).update(audited_at=timezone.now())
     return counts
+
+
+def advance(run_id: uuid.UUID) -> bool:
+    """Take a run one stride further; gives whether there is more to do. Raises Run.DoesNotExist and DatabaseError."""
+    kind = Run.objects.values_list("kind", flat=True).get(pk=run_id)
+    return undoing.advance(run_id) if kind == RunKind.UNDO else mending.advance(run_id)
+
+
+def erase_person(person_id: int) -> None:
+    """Forget every value of a person that was replaced; how often something was written stays countable."""
+    LostValue.objects.filter(person_id=person_id).delete()
+    RunChange.objects.filter(person_id=person_id).update(before=None, after=None)
 
 
 def owe_unlinked() -> int:
@@ -45,13 +66,10 @@ def owe_unlinked() -> int:
     return len(unlinked)
 
 
-def _audit_target(target: str, *, owe: bool) -> int:
-    differing = 0
-    for found in drift.different(target):
-        # A difference that a person accepted is no drift.
-        accepted = {person_id for person_id, _ in ledger.excluded((p, target) for p in found)}
-        people = [person_id for person_id in found if person_id not in accepted]
-        differing += len(people)
-        if owe and people:
-            ledger.owe(people=people, targets=[target], reason="audit")
-    return differing
+def _owe(people: Mapping[str, list[int]]) -> None:
+    for target, found in people.items():
+        ledger.owe(people=found, targets=[target], reason="audit")
+
+
+def _leave(people: Mapping[str, list[int]]) -> None:
+    """An audit that owes nothing only counts."""

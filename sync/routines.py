@@ -46,6 +46,8 @@ def revision(declaration: Declaration, table: Table) -> Function:
         f"keepwell_revision_{table.name}",
         f"""
 BEGIN
+  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
   NEW.revision := nextval('{statements.SEQUENCE}');
   IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;{taken}
   RETURN NEW;

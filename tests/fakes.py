@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 
 from config.embedded import postgres
 from interventions.models import Intervention
-from sync import delivery, drift, ledger, queries, tasks
+from sync import delivery, ledger, queries, tasks
+from sync.differences import Comparison
 from sync.mirrors import declaration
 from sync.models import Debt, Ledger
 
@@ -137,9 +138,8 @@ def states(person: int) -> dict[str, str]:
 
 def behind() -> set[tuple[int, str]]:
     """Find every person and target whose copies differ from their source now."""
-    return {
-        (person, target) for target in declaration().targets for people in drift.different(target) for person in people
-    }
+    compared = Comparison(declaration(), declaration().targets)
+    return {(one.person_id, target) for one in compared.found("true", {}) for target in one.targets}
 
 
 def silently_behind() -> set[tuple[int, str]]:

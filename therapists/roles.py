@@ -18,9 +18,11 @@ _LOOK = (
     "sync.view_ledger",
     "sync.view_attempt",
     "sync.view_gap",
+    "sync.view_audit",
+    "sync.view_run",
 )
 _OPERATE = ("interventions.retry_intervention", "interventions.resolve_intervention")
-_LEAD = ("interventions.accept_difference", "therapists.decide_enrollment")
+_LEAD = ("interventions.accept_difference", "therapists.decide_enrollment", "sync.repair_run", "sync.undo_run")
 
 # Role to permissions, least first; superusers may do everything and need no group.
 ROLES: dict[str, tuple[str, ...]] = {

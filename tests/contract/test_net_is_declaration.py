@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 
 from sync import drift, net, routines, statements
+from sync.differences import Comparison
 from sync.mirrors import Pair, declaration
 from tests import fakes
 from tests.factories import Cast
@@ -55,8 +56,8 @@ def test_a_pair_has_its_trigger(pair: Pair) -> None:
 
 def test_a_pair_has_its_audit_row(pair: Pair, cast: Cast) -> None:
     break_copy(pair, cast)
-    found = {person for people in drift.different(pair.copy.table) for person in people}
-    assert cast.ada.pk in found
+    (found,) = Comparison(DECLARATION, DECLARATION.targets).found_among([cast.ada.pk])
+    assert (pair.copy.table, pair.mirror.fact) in {(probe.target, probe.fact) for probe in found.probes}
 
 
 def test_a_pair_has_its_repair_statement(pair: Pair, cast: Cast) -> None:

@@ -18,12 +18,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--json", action="store_true", help="print JSON")
+        reach = parser.add_mutually_exclusive_group()
+        reach.add_argument("--full", action="store_true", help="compare everybody; this is the default")
+        reach.add_argument("--recent", action="store_true", help="compare only what was written since the last audit")
         parser.add_argument("--owe", action="store_true", help="owe what differs, so that the workers mend it")
 
     def handle(self, *args: Any, owe: bool, **options: Any) -> None:
         """Compare, and print the counts."""
         try:
-            counts = repair.audit(owe=owe)
+            counts = repair.audit(owe=owe, is_full=not options["recent"])
         except Error as error:
             raise CommandError(f"The copies could not be compared: {type(error).__name__}.", returncode=2) from error
         unlinked = counts.pop("unlinked", 0) or 0

@@ -8,6 +8,13 @@ ALTER TABLE therapist_enrollments ADD COLUMN IF NOT EXISTS net_revision bigint N
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0;
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS avatar_revision bigint NOT NULL DEFAULT 0;
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
+DO $keepwell$ BEGIN
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    CREATE INDEX IF NOT EXISTS users_written ON users USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
+    CREATE INDEX IF NOT EXISTS therapist_enrollments_written ON therapist_enrollments USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
+    CREATE INDEX IF NOT EXISTS therapist_profiles_written ON therapist_profiles USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
+  END IF;
+END $keepwell$;
 
 CREATE OR REPLACE FUNCTION keepwell_list_clean(names text[]) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT AS $keepwell$
   -- Names trimmed, with single spaces, without doubles whatever their case; the first spelling and the order stay.
@@ -307,6 +314,8 @@ END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
+  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
   NEW.revision := nextval('sync_revision');
   IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
   IF TG_OP = 'INSERT' THEN
@@ -413,6 +422,8 @@ END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
+  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
   NEW.revision := nextval('sync_revision');
   IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
   IF TG_OP = 'INSERT' THEN
@@ -529,6 +540,8 @@ END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
+  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
   NEW.revision := nextval('sync_revision');
   IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
   IF TG_OP = 'INSERT' THEN

@@ -1,0 +1,179 @@
+"""Looking through everybody, or some: what differs by target and fact, what is owed, accepted, missing or stray."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError, connection
+
+from sync import differences
+from sync.differences import DIFFERS, MISSING, UNREADABLE, Comparison, Found
+from sync.mirrors import Declaration, Table, declaration
+
+PEOPLE_A_LOOK = 5_000
+DUPLICATE, UNLINKED, ORPHAN = "duplicate", "unlinked", "orphan"
+
+
+@dataclass
+class Survey:
+    """
+    What was found, in persons.
+
+    `drift` counts what differs though nothing is owed; `people` everybody whose target differs without anybody having
+    accepted it, drift or owed. What could not be read stands in `unread` with its SQLSTATE and is not equal.
+    """
+
+    drift: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    people: Counter[str] = field(default_factory=Counter)
+    owed: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    strays: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def drifted(self) -> int:
+        """How many (person, target, fact) have drifted or lack their row."""
+        return sum(self.drift.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the counts by target and kind, as a plan is kept and printed."""
+        targets: dict[str, Any] = {}
+        for name in declaration().targets:
+            facts, unread = (
+                {f: n for (t, f, k), n in sorted(self.drift.items()) if t == name and k == kind}
+                for kind in (DIFFERS, UNREADABLE)
+            )
+            targets[name] = {
+                "differs": facts, "unreadable": unread, "missing": self.drift[name, "", MISSING], "owed": self.owed[name],
+                "accepted": self.accepted[name], "out_of_reach": self.unread.get(name),
+            }  # fmt: skip
+        strays: dict[str, dict[str, int]] = {}
+        for (table, kind), number in sorted(self.strays.items()):
+            strays.setdefault(table, {})[kind] = number
+        return {"targets": targets, "strays": strays}
+
+    def add(self, found: Collection[Found], owed: set[tuple[int, str]], accepted: set[tuple[int, str]]) -> None:
+        """Count a range in."""
+        for one in found:
+            for target in one.targets:
+                entity = (one.person_id, target)
+                self.accepted[target] += entity in accepted
+                self.owed[target] += entity in owed
+                self.people[target] += entity not in accepted
+            for probe in one.probes:
+                if (one.person_id, probe.target) not in owed | accepted:
+                    self.drift[probe.target, probe.fact, probe.kind] += 1
+
+
+Seen = Callable[[Mapping[str, list[int]]], None]
+
+
+def everybody(*, seen: Seen = lambda people: None) -> Survey:
+    """
+    Compare every copy of every person; `seen` hears range by range who differs in each target, what is accepted aside.
+
+    A target that cannot be read is left out and named; the others are compared all the same.
+    """
+    declared, survey = declaration(), Survey()
+    comparison, survey.unread = differences.readable(declared)
+    try:
+        for low, high in differences.ranges(declared):
+            found, comparison = _read(comparison, survey, low, high)
+            _count(survey, found, seen)
+        survey.strays = _strays(declared)
+    except DatabaseError as error:
+        survey.unread |= dict.fromkeys(declared.targets, str(getattr(error.__cause__, "sqlstate", None) or "08000"))
+    return survey
+
+
+def some(people: Collection[int], *, seen: Seen = lambda people: None) -> Survey:
+    """Compare every copy of some persons."""
+    survey = Survey()
+    comparison, survey.unread = differences.readable(declaration())
+    ordered = sorted(people)
+    for first in range(0, len(ordered), PEOPLE_A_LOOK):
+        _count(survey, comparison.found_among(ordered[first : first + PEOPLE_A_LOOK]), seen)
+    return survey
+
+
+def _read(comparison: Comparison, survey: Survey, low: int, high: int) -> tuple[list[Found], Comparison]:
+    """Read a range; a target that cannot be read any more is left out from here on."""
+    try:
+        return comparison.found_between(low, high), comparison
+    except DatabaseError:
+        again, unread = differences.readable(declaration())
+        survey.unread |= unread
+        kept = Comparison(declaration(), [target for target in again.targets if target not in survey.unread])
+        return kept.found_between(low, high), kept
+
+
+def _count(survey: Survey, found: list[Found], seen: Seen) -> None:
+    if not found:
+        return
+    owed, accepted = differences.held_apart([one.person_id for one in found])
+    survey.add(found, owed, accepted)
+    people: dict[str, list[int]] = {}
+    for one in found:
+        for target in one.targets:
+            if (one.person_id, target) not in accepted:
+                people.setdefault(target, []).append(one.person_id)
+    seen(people)
+
+
+def _strays(declared: Declaration) -> Counter[tuple[str, str]]:
+    """Count rows that belong to nobody, or to somebody who has another."""
+    strays: Counter[tuple[str, str]] = Counter()
+    for table in declared.tables[1:]:
+        for kind, statement in _stray_rows(declared, table):
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                strays[table.name, kind] += cursor.fetchone()[0]
+    return strays
+
+
+def _stray_rows(declared: Declaration, table: Table) -> Iterator[tuple[str, str]]:
+    persons, name, key = declared.persons, table.name, table.key
+    yield UNLINKED if table.link else ORPHAN, f"SELECT count(*) FROM {name} WHERE {key} IS NULL"
+    if table.link:
+        yield (
+            DUPLICATE,
+            (
+                f"SELECT count(*) FROM {name} u WHERE u.{key} IS NULL AND (EXISTS (SELECT FROM {name} o"
+                f" WHERE o.{key} IS NULL AND o.{table.link} = u.{table.link} AND o.ctid <> u.ctid)"
+                f" OR EXISTS (SELECT FROM {persons.name} p JOIN {name} o ON o.{key} = p.{persons.key}"
+                f" WHERE p.{table.link} = u.{table.link}))"
+            ),
+        )
+    is_unique, is_bound = _guards(declared, table)
+    if not is_unique:
+        yield (
+            DUPLICATE,
+            (
+                f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {name} WHERE {key} IS NOT NULL"
+                f" GROUP BY {key} HAVING count(*) > 1) AS several"
+            ),
+        )
+    if not is_bound:
+        yield (
+            ORPHAN,
+            (
+                f"SELECT count(*) FROM {name} u WHERE u.{key} IS NOT NULL"
+                f" AND NOT EXISTS (SELECT FROM {persons.name} p WHERE p.{persons.key} = u.{key})"
+            ),
+        )
+
+
+def _guards(declared: Declaration, table: Table) -> tuple[bool, bool]:
+    """Tell whether the database itself keeps a second row, and a row of nobody, from being there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisunique AND indisvalid"
+            " AND indpred IS NULL AND indnkeyatts = 1 AND indkey[0] = attnum),"
+            " EXISTS (SELECT FROM pg_constraint WHERE conrelid = attrelid AND contype = 'f' AND convalidated"
+            " AND confrelid = %s::regclass AND conkey = ARRAY[attnum])"
+            " FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s",
+            [declared.persons.name, table.name, table.key],
+        )
+        is_unique, is_bound = cursor.fetchone()
+    return is_unique, is_bound
