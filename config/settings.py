@@ -44,6 +44,9 @@ SYNC_BATCH_SIZE = ENV.number("SYNC_BATCH_SIZE", 500, "Debt rows taken up in one 
 SYNC_BATCH_TIMEOUT_MS = ENV.number(
     "SYNC_BATCH_TIMEOUT_MS", 1000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
 )
+SYNC_TABLE_LEASE_SECONDS = ENV.number(
+    "SYNC_TABLE_LEASE_SECONDS", 20, "How long a stopped worker keeps the rows it has locked.", least=1, most=600
+)
 SYNC_LEASE_SECONDS = ENV.number("SYNC_LEASE_SECONDS", 600, "How long a retry asked for by staff may take.", least=10)
 SYNC_BACKOFF_BASE_SECONDS = ENV.number(
     "SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the full-jitter backoff.", least=1

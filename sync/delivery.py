@@ -5,17 +5,21 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from interventions import items
 from interventions.models import Resolution
-from sync import drift, ledger, reconcile
-from sync.backoff import FailureClass, Limits, Urgency, classify, decide
-from sync.ledger import Claim, Entity, Outcome, Row
+from sync import claims, ledger, reconcile
+from sync.accepted import accepted_places
+from sync.backoff import QUARANTINED, FailureClass, Limits, Urgency, classify, decide
+from sync.claims import Claim, Entity, Group
+from sync.ledger import Outcome, Row
 from sync.mirrors import declaration
 from sync.reconcile import BatchTooSlow, Problem
 
@@ -43,27 +47,38 @@ class Report:
 
 def drain(*, batches: int = BATCHES_A_TASK) -> Report:
     """
-    Take up debt, then what the ledger says is due, batch by batch, until nothing is left or `batches` are done.
+    Take up what a dead worker left, then debt, then what is due, until nothing is left or `batches` are done of each.
 
     Each batch is one transaction whose locks are its lease: a worker that dies leaves everything as it was. A batch
     that was slow, or met rows that somebody else holds, is taken up again with fewer people, until those who are in
-    the way stand alone; they are passed over, and nobody waits for them.
+    the way stand alone; they are passed over, and nobody waits for them. A person over whom several workers died is
+    not tried any more, but put in front of staff.
     """
     total = Report()
-    for claim in (_claim_debt, ledger.claim_due):
+    schema = cache(_schema)
+    for _ in range(batches):
+        group = claims.take_up_abandoned()
+        if group is None:
+            break
+        with suppress(_Contended):
+            total.add(_quarantine(group, schema) if group.is_poison else _batch(group, schema, debt=True, due=True))
+    for is_debt, take_up in ((True, claims.take_up_debt), (False, claims.take_up_due)):
         size, passed_over = settings.SYNC_BATCH_SIZE, set[int]()
         for _ in range(batches):
             started = time.monotonic()
+            group = take_up(limit=size, passed_over=passed_over)
+            if group is None:
+                break
             try:
-                batch = _batch(claim, size, passed_over)
-            except _Contended as contended:
-                if size == 1:
-                    passed_over.update(contended.people)
+                batch = _batch(group, schema, debt=is_debt, due=not is_debt)
+            except _Contended:
+                if len(group.people) == 1:
+                    passed_over.update(group.people)
                 size = max(1, size // 4)
                 continue
             total.add(batch)
             if not batch.claimed:
-                break
+                passed_over.update(group.people)
             # Users' writes wait for a batch's locks: it should be over before anybody notices.
             is_quick = time.monotonic() - started < BATCH_SECONDS
             size = min(settings.SYNC_BATCH_SIZE, size * 2) if is_quick else max(1, size // 2)
@@ -84,7 +99,7 @@ def fan_out(person_id: int, *, budget_ms: int) -> bool:
         return bool(codes)
     with transaction.atomic():
         reconcile.set_bounds(budget_ms, lock_timeout_ms=max(1, budget_ms // 4))
-        _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]))
+        _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]), _schema)
     return bool(ledger.debt_codes(person_id))
 
 
@@ -100,7 +115,7 @@ def bring_in_line(people: Collection[int]) -> Report:
         try:
             with transaction.atomic():
                 reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
-                batch = _deliver(ledger.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people))
+                batch = _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people), _schema)
         except (BatchTooSlow, OperationalError) as error:
             if (
                 isinstance(error, OperationalError)
@@ -114,72 +129,82 @@ def bring_in_line(people: Collection[int]) -> Report:
     return total
 
 
-def _claim_debt(*, limit: int, passed_over: Collection[int]) -> Claim:
-    return ledger.claim_debt(limit=limit, passed_over=passed_over)
-
-
 class _Contended(Exception):
     """A batch was rolled back because of some of its people; which, only smaller batches can tell."""
 
-    def __init__(self, people: list[int]) -> None:
-        self.people = people
+
+def _batch(group: Group, schema: Callable[[], str], *, debt: bool, due: bool) -> Report:
+    with claims.taken_up(group):
+        try:
+            with transaction.atomic():
+                reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
+                report = _deliver(_claim(group, debt=debt, due=due), schema)
+                claims.lay_down(group)
+                return report
+        except BatchTooSlow as error:
+            raise _Contended from error
+        except OperationalError as error:
+            code = reconcile.sqlstate(error)
+            if classify(code) is not FailureClass.TRANSIENT or connection.connection is None:
+                raise
+            logger.info("sync.drain.contended", extra={"code": code, "size": len(group.people)})
+            raise _Contended from error
 
 
-def _batch(claim: Callable[..., Claim], size: int, passed_over: set[int]) -> Report:
-    claimed = Claim()
-    try:
-        with transaction.atomic():
-            reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
-            claimed = claim(limit=size, passed_over=passed_over)
-            return _deliver(claimed)
-    except BatchTooSlow as error:
-        raise _Contended(claimed.people) from error
-    except OperationalError as error:
-        code = reconcile.sqlstate(error)
-        if not claimed.entities or classify(code) is not FailureClass.TRANSIENT:
-            raise
-        logger.info("sync.drain.contended", extra={"code": code, "size": size})
-        raise _Contended(claimed.people) from error
+def _quarantine(group: Group, schema: Callable[[], str]) -> Report:
+    """Put a person over whom workers died in front of staff, instead of letting the next worker die."""
+    with claims.taken_up(group), transaction.atomic():
+        claim = _claim(group, debt=True, due=True)
+        _record(claim, dict.fromkeys(claim.entities, Problem(QUARANTINED)), timezone.now(), 0, schema)
+        ledger.count_crashes(group.people[0], group.deaths)
+        claims.lay_down(group)
+    return Report(len(claim.entities), 0, len(claim.entities))
 
 
-def _deliver(claim: Claim) -> Report:
+def _claim(group: Group, *, debt: bool, due: bool) -> Claim:
+    claim = Claim()
+    if due:
+        claim = claims.claim_due(limit=settings.SYNC_BATCH_SIZE, people=group.people)
+    if debt:
+        owed = claims.claim_debt(limit=settings.SYNC_BATCH_SIZE * 4, people=group.people)
+        claim = Claim(claim.entities | owed.entities, claim.linkable | owed.linkable)
+    return claim
+
+
+def _deliver(claim: Claim, schema: Callable[[], str]) -> Report:
     if not claim.entities:
         return Report()
     started, at = time.monotonic(), timezone.now()
-    claimed = len(claim.entities)
-    for entity in _still_accepted(claim):
-        del claim.entities[entity]
-    result = reconcile.bring(claim.entities)
+    known = ledger.rows(claim.entities)
+    spared = accepted_places([entity for entity, row in known.items() if row.is_excluded])
+    result = reconcile.bring(claim.entities, linkable=claim.linkable, spared=spared)
     duration_ms = round((time.monotonic() - started) * 1000)
-    gone = [e for e in claim.entities if e[0] in result.gone]
     failed = {e: p for e, p in result.problems.items() if p is not None and e[0] not in result.gone}
-    settled = {
-        e: since is not None for e, since in claim.entities.items() if e not in failed and e[0] not in result.gone
-    }
-    _record(claim, failed, at, duration_ms)
+    _record(claim, failed, at, duration_ms, schema, known)
+    # Who never failed has no row, and needs none: settling is for those whom the ledger knows.
+    in_line = {e: claim.entities[e] is not None for e in known if e not in failed and e[0] not in result.gone}
+    settled = {e: is_folded for e, is_folded in in_line.items() if e not in spared}
     mended = ledger.settle(entities=settled, duration_ms=duration_ms)
     items.settle_items(entities={e: mended.get(e) for e in settled}, resolution=Resolution.AUTO, at=at)
-    if gone:
+    if result.gone:
         ledger.forget_people(result.gone)
+        gone = [e for e in claim.entities if e[0] in result.gone]
         items.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
-    ledger.forget_debt(claim)
-    return Report(claimed, claimed - len(failed), len(failed))
+    return Report(len(claim.entities), len(claim.entities) - len(failed), len(failed))
 
 
-def _still_accepted(claim: Claim) -> list[Entity]:
-    """Find entities whose difference a person accepted and neither side of which has changed since."""
-    excluded = ledger.excluded(claim.entities)
-    if not excluded:
-        return []
-    now, pinned = drift.compare(excluded), items.accepted_digests(excluded)
-    return [entity for entity in excluded if now[entity].digest == pinned.get(entity)]
-
-
-def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, duration_ms: int) -> None:
+def _record(
+    claim: Claim,
+    failed: dict[Entity, Problem],
+    at: dt.datetime,
+    duration_ms: int,
+    schema: Callable[[], str],
+    known: dict[Entity, Row] | None = None,
+) -> None:
     """Write failures down, and put in front of people what will not mend itself soon."""
     if not failed:
         return
-    before = ledger.rows(failed)
+    before = ledger.rows(failed) if known is None else known
     outcomes, failures = [], []
     for entity, problem in sorted(failed.items()):
         outcome, opens_item = _decide(entity, problem, before.get(entity), claim.entities[entity], at)
@@ -191,9 +216,12 @@ def _record(claim: Claim, failed: dict[Entity, Problem], at: dt.datetime, durati
                     failure_class=classify(problem.code), detail=problem.error_object, attempts=outcome.attempts,
                 )
             )  # fmt: skip
-    schema = ledger.schema_of(tables())
-    ledger.record_failures(outcomes=outcomes, schema=schema, duration_ms=duration_ms)
+    ledger.record_failures(outcomes=outcomes, schema=schema(), duration_ms=duration_ms)
     items.open_items(failures=failures, at=at)
+
+
+def _schema() -> str:
+    return ledger.schema_of(tables())
 
 
 def _decide(

@@ -16,6 +16,8 @@ from sync.mirrors import Declaration, Mirror, Pair, Place, SharedMirror, declara
 from sync.models import Attempt, LostValue
 
 READ_TIMEOUT_MS = 300
+# Between the words of a digest, one for each place that differs.
+AND = ";"
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,23 @@ def _comparison(
     rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
     into = [pair for pair in declared.pairs() if pair.copy.table == target]
     troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
-    # What differs, alone: an edit of another fact is no reason to ask again about an accepted difference.
-    pinned = json.dumps(
-        [[str(p.copy), s.wanted, s.actual] for p in into if (s := sights.get((person_id, p))) and s.differs]
-        + [[str(p.copy), "unread"] for p in into if p in unread]
-        + [[target, "missing"]] * is_missing
-    )
+    # What differs, place by place: an edit of another fact is no reason to ask again about an accepted difference.
+    words = [(str(p.copy), [s.wanted, s.actual]) for p in into if (s := sights.get((person_id, p))) and s.differs]
+    words += [(str(p.copy), ["unread"]) for p in into if p in unread]
+    words += [(target, ["missing"])] * is_missing
+    if not words:
+        words = [(target, [s.wanted for p in into if (s := sights.get((person_id, p)))])]
     return Comparison(
         rows=rows,
         is_equal=not troubled and not is_missing,
-        digest=salted_hmac("sync.compared", pinned, algorithm="sha256").hexdigest(),
+        digest=AND.join(sorted(f"{place}={_sealed(values)}" for place, values in words)),
         outlook=_outlook(target, [p for p in troubled if p not in unread], is_missing, any(p in unread for p in into)),
     )
+
+
+def _sealed(values: list[str | None]) -> str:
+    """Pin values without holding them."""
+    return salted_hmac("sync.compared", json.dumps(values), algorithm="sha256").hexdigest()[:32]
 
 
 def _fact_row(

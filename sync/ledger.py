@@ -1,30 +1,15 @@
-"""Claiming what is owed and settling it: the workers' side of debt and ledger. A user's write never comes here."""
+"""What became of what was owed: the workers' side of debt and ledger. A user's write never comes here."""
 
 import datetime as dt
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
-from sync.models import Attempt, Debt, Ledger
-
-Entity = tuple[int, str]  # person id, target
-
-
-@dataclass
-class Claim:
-    """Debt rows and due ledger rows locked by this transaction; its locks are the lease."""
-
-    debt_ids: list[int] = field(default_factory=list)
-    # When the oldest debt of an entity was written; None: due from the ledger alone.
-    entities: dict[Entity, dt.datetime | None] = field(default_factory=dict)
-
-    @property
-    def people(self) -> list[int]:
-        """The persons concerned, in the order in which they are locked."""
-        return sorted({person_id for person_id, _ in self.entities})
+from sync.claims import Entity
+from sync.models import Attempt, Ledger
 
 
 @dataclass(frozen=True)
@@ -47,19 +32,12 @@ class Row:
 
     attempts: int
     owed_since: dt.datetime | None
+    is_excluded: bool = False
 
 
-_CLAIM_DEBT = """
-SELECT id, person_id, targets, at FROM sync_debt
-WHERE (%(people)s::bigint[] IS NULL OR person_id = ANY(%(people)s::bigint[]))
-  AND NOT person_id = ANY(%(passed_over)s::bigint[])
-ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-"""
-_CLAIM_DUE = """
-SELECT person_id, target FROM sync_ledger
-WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
-  AND NOT person_id = ANY(%(passed_over)s::bigint[])
-ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+_ROWS = """
+SELECT person_id, target, attempts, owed_since, excluded_reason IS NOT NULL
+FROM sync_ledger JOIN unnest(%(people)s::bigint[], %(targets)s::text[]) AS e (person_id, target) USING (person_id, target)
 """
 _OUTCOMES = """
 FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (person_id bigint, target text, code text, error_object text,
@@ -126,38 +104,11 @@ def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None
         )
 
 
-def claim_debt(*, limit: int, people: Collection[int] | None = None, passed_over: Collection[int] = ()) -> Claim:
-    """Lock up to `limit` debt rows, oldest first, without waiting; of some people alone, or of all but some."""
-    claim = Claim()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM_DEBT,
-            {"limit": limit, "people": None if people is None else list(people), "passed_over": list(passed_over)},
-        )
-        for debt_id, person_id, targets, at in cursor.fetchall():
-            claim.debt_ids.append(debt_id)
-            for target in targets:
-                since = claim.entities.get((person_id, target))
-                claim.entities[person_id, target] = min(since, at) if since else at
-    return claim
-
-
-def claim_due(*, limit: int, passed_over: Collection[int] = ()) -> Claim:
-    """Lock up to `limit` ledger rows whose next attempt has come, longest due first, without waiting."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DUE, {"limit": limit, "passed_over": list(passed_over)})
-        return Claim(entities=dict.fromkeys(cursor.fetchall()))
-
-
-def rows(entities: Iterable[Entity]) -> dict[Entity, Row]:
+def rows(entities: Collection[Entity]) -> dict[Entity, Row]:
     """Give what the ledger says of each entity that has a row."""
-    wanted = set(entities)
-    found = Ledger.objects.filter(person_id__in={person_id for person_id, _ in wanted})
-    return {
-        (row.person_id, row.target): Row(row.attempts, row.owed_since)
-        for row in found
-        if (row.person_id, row.target) in wanted
-    }
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS, {"people": [p for p, _ in entities], "targets": [t for _, t in entities]})
+        return {(p, t): Row(attempts, since, is_excluded) for p, t, attempts, since, is_excluded in cursor.fetchall()}
 
 
 def excluded(entities: Iterable[Entity]) -> list[Entity]:
@@ -165,12 +116,6 @@ def excluded(entities: Iterable[Entity]) -> list[Entity]:
     wanted = set(entities)
     found = Ledger.objects.filter(person_id__in={p for p, _ in wanted}, excluded_reason__isnull=False)
     return [e for e in found.values_list("person_id", "target") if e in wanted]
-
-
-def forget_debt(claim: Claim) -> None:
-    """Delete exactly the debt rows that were seen: rows that came meanwhile stay owed."""
-    if claim.debt_ids:
-        Debt.objects.filter(id__in=claim.debt_ids).delete()
 
 
 def record_failures(*, outcomes: Sequence[Outcome], schema: str, duration_ms: int) -> None:
@@ -223,6 +168,11 @@ def settle(*, entities: dict[Entity, bool], duration_ms: int) -> dict[Entity, in
 def forget_people(people: Collection[int]) -> None:
     """Drop the ledger rows of persons who no longer exist."""
     Ledger.objects.filter(person_id__in=people).delete()
+
+
+def count_crashes(person_id: int, crashes: int) -> None:
+    """Write down how many workers died over a person."""
+    Ledger.objects.filter(person_id=person_id, owed_since__isnull=False).update(crashes=crashes)
 
 
 def exclude(*, entities: Collection[Entity], reason: str) -> None:

@@ -79,6 +79,26 @@ class Ledger(models.Model):
         ]
 
 
+class Batch(models.Model):
+    """
+    People whom a worker has taken up, written down before the work starts.
+
+    Deleted by the work's own transaction: a row whose session is gone tells of a worker that died over these people.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # Who works: a session is known by its process and its start, and told dead by both.
+    pid = models.IntegerField()
+    backend_start = models.DateTimeField()
+    server_start = models.DateTimeField()
+    people = ArrayField(models.BigIntegerField())
+    # Workers that died over these people, this one counted in.
+    deaths = models.IntegerField()
+
+    class Meta:
+        db_table = "sync_batch"
+
+
 class Attempt(models.Model):
     """One try to bring a target up to date that failed, or that mended what had failed."""
 

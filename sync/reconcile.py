@@ -1,17 +1,19 @@
 """Bring people's copies in line: lock, then read in a new statement, write what differs, read back."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from sync import identity, statements
 from sync.backoff import NO_ROW, SEVERAL_ROWS
-from sync.mirrors import Declaration, Table, declaration
+from sync.claims import Entity
+from sync.mirrors import Declaration, Place, Table, declaration
 from sync.statements import Flow
 
-Entity = tuple[int, str]
 LOCKED = "55P03"
 TIMED_OUT = "57014"
 # Locks are never waited for; what an UPDATE waits for besides (a unique index, somebody's trigger) is bounded by this.
@@ -58,17 +60,30 @@ class _Held:
 
 
 def set_bounds(statement_timeout_ms: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> None:
-    """Bound what this transaction may wait for; constraints of others speak up at the statement, not at the commit."""
+    """
+    Bound what this transaction may wait for; constraints of others speak up at the statement, not at the commit.
+
+    A worker that is stopped in the middle loses its locks when the lease ends, and can write nothing old afterwards.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {int(settings.SYNC_TABLE_LEASE_SECONDS * 1000)};"
             " SET CONSTRAINTS ALL IMMEDIATE"
         )
 
 
-def bring(entities: Collection[Entity]) -> Result:
+def bring(
+    entities: Collection[Entity],
+    *,
+    linkable: Collection[int] | None = None,
+    spared: Mapping[Entity, frozenset[Place]] = MappingProxyType({}),
+) -> Result:
     """
     Bring the entities in line within the caller's transaction, whose locks protect what is read and written.
+
+    `linkable`: persons for whom a row without a person may have to be found first (None: all). `spared`: places that
+    stay as they are, because a person accepted the difference.
 
     Never waits for a lock, and never raises for one target's trouble: each failure is a problem of its entity alone.
     Raises BatchTooSlow when a statement for several people ran into the time limit: which of them was slow cannot be
@@ -76,20 +91,27 @@ def bring(entities: Collection[Entity]) -> Result:
     """
     declared = declaration()
     people = sorted({person_id for person_id, _ in entities})
-    identity.link(people)
-    held = {table.name: _lock(table, people) for table in declared.tables}
+    if linkable is None or linkable:
+        identity.link(people if linkable is None else sorted(linkable))
+    held = _lock_all(declared, people)
     persons = held[declared.persons.name]
     result = Result(dict.fromkeys(entities))
     if persons.problem is None:
         result.gone = {person_id for person_id in people if not persons.present[person_id]}
     for target in declared.targets:
         wanted = [p for p in people if (p, target) in result.problems and p not in result.gone]
-        for person_id, problem in _bring_target(declared, declared.table(target), wanted, held).items():
+        for person_id, problem in _bring_target(declared, declared.table(target), wanted, held, spared).items():
             result.problems[person_id, target] = problem
     return result
 
 
-def _bring_target(declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]) -> dict[int, Problem]:
+def _bring_target(
+    declared: Declaration,
+    table: Table,
+    people: list[int],
+    held: dict[str, _Held],
+    spared: Mapping[Entity, frozenset[Place]],
+) -> dict[int, Problem]:
     problems = _missing(declared, table, people, held)
     for person_id in people:
         if trouble := held[table.name].trouble(person_id):
@@ -98,10 +120,22 @@ def _bring_target(declared: Declaration, table: Table, people: list[int], held: 
         source = held[flow.source.name]
         problems |= {p: t for p in people if p not in problems and (t := source.trouble(p)) is not None}
         ready = [p for p in people if p not in problems and held[table.name].present[p] and source.present[p]]
-        if ready:
-            problems |= _attempt(flow, ready)
-            problems |= _read_back(flow, [p for p in ready if p not in problems])
+        for part, some in _parts(flow, ready, spared):
+            problems |= _bring_flow(part, some)
     return problems
+
+
+def _parts(
+    flow: Flow, people: list[int], spared: Mapping[Entity, frozenset[Place]]
+) -> Iterator[tuple[Flow, list[int]]]:
+    """Give the flow without the spared places, once for all people who spare the same ones."""
+    groups = defaultdict[frozenset[Place], list[int]](list)
+    for person_id in people:
+        groups[spared.get((person_id, flow.target.name), frozenset())].append(person_id)
+    for places, some in groups.items():
+        pairs = tuple(pair for pair in flow.pairs if pair.copy not in places)
+        if pairs:
+            yield replace(flow, pairs=pairs), some
 
 
 def _missing(declared: Declaration, table: Table, people: list[int], held: dict[str, _Held]) -> dict[int, Problem]:
@@ -115,29 +149,44 @@ def _missing(declared: Declaration, table: Table, people: list[int], held: dict[
     return {person_id: Problem(NO_ROW, table.name) for person_id in _people(expected, absent)}
 
 
+def _lock_all(declared: Declaration, people: list[int]) -> dict[str, _Held]:
+    """Lock everybody's rows in the order of the tables; where one table is out of reach, each for itself."""
+    names = ", ".join(f"ONLY {table.name}" for table in declared.tables)
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE NOWAIT")
+            return {table.name: _lock_rows(table, people) for table in declared.tables}
+    except DatabaseError:
+        return {table.name: _lock(table, people) for table in declared.tables}
+
+
 def _lock(table: Table, people: list[int]) -> _Held:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE ONLY {table.name} IN ROW EXCLUSIVE MODE NOWAIT")
-            cursor.execute(statements.lock_rows(table), [people])
-            locked = frozenset(row[0] for row in cursor.fetchall())
-            # After the locks, in a statement of its own: a row that SKIP LOCKED passed over is told from one that is
-            # not there.
-            cursor.execute(statements.present_rows(table), [people])
-            return _Held(Counter(row[0] for row in cursor.fetchall()), locked)
+            return _lock_rows(table, people)
     except DatabaseError as error:
         return _Held(problem=Problem(sqlstate(error), table.name))
 
 
-def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
-    """Write one flow for all, taking a failing batch apart until the poison rows stand alone."""
+def _lock_rows(table: Table, people: list[int]) -> _Held:
+    present = Counter(_people(statements.lock_rows(table), people))
+    locked = frozenset(present)
+    # After the locks, in a statement of its own: a row that SKIP LOCKED passed over is told from one that is not there.
+    if unlocked := [person_id for person_id in people if person_id not in locked]:
+        present.update(_people(statements.present_rows(table), unlocked))
+    return _Held(present, locked)
+
+
+def _bring_flow(flow: Flow, people: list[int]) -> dict[int, Problem]:
+    """Write one flow for all whose copies differ, and read back: somebody's trigger may change what was written."""
+    failed: dict[int, Problem] = {}
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT person_id, code, error_object FROM sync_attempt(%s, %s)",
-                [statements.update_people(flow), people],
-            )
-            failed = {p: Problem(code, named or flow.target.name) for p, code, named in cursor.fetchall()}
+        with transaction.atomic():
+            if behind := sorted(_short(flow, people)):
+                failed = _attempt(flow, behind)
+                if written := [p for p in behind if p not in failed]:
+                    failed |= _short(flow, written)
     except DatabaseError as error:
         failed = {p: Problem(sqlstate(error), flow.target.name) for p in people}
     if len(people) > 1 and any(problem.code == TIMED_OUT for problem in failed.values()):
@@ -145,10 +194,17 @@ def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
     return failed
 
 
-def _read_back(flow: Flow, people: list[int]) -> dict[int, Problem]:
-    """Find who still differs though every statement succeeded: a trigger of somebody's, or a source nobody can read."""
-    if not people:
-        return {}
+def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
+    """Write one flow, taking failing people apart until the poison rows stand alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT person_id, code, error_object FROM sync_attempt(%s, %s)", [statements.update_people(flow), people]
+        )
+        return {p: Problem(code, named or flow.target.name) for p, code, named in cursor.fetchall()}
+
+
+def _short(flow: Flow, people: list[int]) -> dict[int, Problem]:
+    """Find who differs, and why that is one's own trouble: a source that nobody can read, somebody's trigger."""
     with connection.cursor() as cursor:
         cursor.execute(statements.shortfalls(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)"), [people])
         return {person_id: Problem(code, place) for person_id, code, place in cursor.fetchall()}

@@ -36,6 +36,8 @@ WORK = {
     "interventions.spool": ("take_in", {}),
     "interventions.intake": ("take_in", {}),
 }
+# An item is settled only where what it waits for is mended.
+SETTLING = {"interventions.before_settle", "interventions.after_settle"}
 
 
 def calls() -> dict[str, list[str]]:
@@ -104,6 +106,8 @@ def test_p1_a_process_killed_at_any_point_leaves_nothing_silently_behind(
     work, words = work_of(point)
     if work == "edit":
         words = words | {"session": session, "bio": "What was being saved."}
+    if point in SETTLING:
+        mend()
 
     code = victims.run(work, orders={point: "kill"}, **words)
 

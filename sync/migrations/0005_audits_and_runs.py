@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sync", "0003_take_rights_apart"),
+        ("sync", "0004_batches"),
     ]
 
     operations = [
