@@ -42,7 +42,7 @@ def conversions(declaration: Declaration) -> list[Function]:
 
 def functions(declaration: Declaration) -> list[Function]:
     """List every function of the net, without those of the conversions."""
-    found = [routines.routine(declaration, name) for name in _names(declaration)]
+    found = [routines.truncated(), *(routines.routine(declaration, name) for name in _names(declaration))]
     for table in declaration.tables:
         found += [f(declaration, table) for f in (routines.revision, routines.rows, routines.debt)]
         if routines.facts(declaration, table):
@@ -181,6 +181,9 @@ def _triggers(declaration: Declaration, table: Table) -> list[Trigger]:
     watched = statements.changed([*facts, *copies])
     found = [
         _trigger("zz_sync_revision_insert", name, f"BEFORE INSERT ON {name}", "", f"keepwell_revision_{name}"),
+        _trigger(
+            "zz_sync_truncated", name, f"AFTER TRUNCATE ON {name}", "", "keepwell_truncated", each="STATEMENT"
+        ),
         _trigger("zz_sync_rows", name, f"AFTER INSERT OR DELETE ON {name}", "", f"keepwell_rows_{name}"),
         _trigger(
             "zz_sync_moved", name, f"AFTER UPDATE ON {name}",
@@ -204,7 +207,15 @@ def _triggers(declaration: Declaration, table: Table) -> list[Trigger]:
 
 
 def _trigger(
-    name: str, table: str, event: str, when: str, function: str, *, kind: str = "TRIGGER", is_copying: bool = False
+    name: str,
+    table: str,
+    event: str,
+    when: str,
+    function: str,
+    *,
+    kind: str = "TRIGGER",
+    each: str = "ROW",
+    is_copying: bool = False,
 ) -> Trigger:
-    definition = f"CREATE {kind} {name} {event} FOR EACH ROW {when} EXECUTE FUNCTION {function}()"
+    definition = f"CREATE {kind} {name} {event} FOR EACH {each} {when} EXECUTE FUNCTION {function}()"
     return Trigger(name, table, " ".join(definition.split()), is_copying)

@@ -196,7 +196,7 @@ class TestNothingIsLost:
         assert (Profile.objects.get(user=ada).bio, fakes.behind()) == ("NEW", set())
         assert not Intervention.objects.exists()
 
-    def test_p1_an_insert_beside_an_update_is_owed(self, ada: User, second_connection: Open) -> None:
+    def test_p1_i12_an_insert_beside_an_update_is_owed(self, ada: User, second_connection: Open) -> None:
         fakes.sql("DELETE FROM therapist_profiles WHERE user_id = %s", ada.pk)
         fakes.settled()
         a = second_connection()

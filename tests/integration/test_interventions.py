@@ -147,6 +147,23 @@ class TestMarkResolved:
         fakes.settled()
         assert items(refused).get().resolution == Resolution.ACCEPTED
 
+    def test_p8_an_edit_of_another_fact_copies_that_fact_and_not_the_accepted_one(self, refused: Cast) -> None:
+        before = Profile.objects.get(user=refused.ada).bio
+        resolve(refused, note="They asked for it.", may_accept=True)
+        # Nothing but the decision stands in the way any more.
+        fakes.sql(
+            f"ALTER TABLE {TARGET} DROP CONSTRAINT refused_on_purpose, ADD CONSTRAINT refused_on_purpose CHECK (true)"
+        )
+        Enrollment.objects.filter(user=refused.ada).update(phone="7", specialization="CBT; DBT")
+        Profile.objects.filter(user=refused.ada).update(views=3)
+        row = Profile.objects.get(user=refused.ada)
+        assert (row.bio, row.phone, row.specialization) == (before, "7", ["CBT", "DBT"])
+        fakes.settled()
+        assert Profile.objects.get(user=refused.ada).bio == before
+        assert items(refused).get().resolution == Resolution.ACCEPTED
+        Profile.objects.filter(user=refused.ada).update(phone="7")
+        assert fakes.sql("SELECT FROM sync_lost_value") == []
+
 
 class TestRetry:
     def test_p7_keeps_the_item_open_when_the_target_fails_again(self, refused: Cast) -> None:
