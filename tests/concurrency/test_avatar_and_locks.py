@@ -42,7 +42,7 @@ def avatars(person: User) -> set[str | None]:
 
 
 class TestTheNewestOfThreeWriters:
-    @pytest.mark.parametrize(("first", "second"), permutations(WRITES, 2))
+    @pytest.mark.parametrize(("first", "second"), list(permutations(WRITES, 2)))
     def test_p2_i1_a_write_that_begins_first_and_commits_last(
         self, ada: User, second_connection: Open, first: str, second: str
     ) -> None:
