@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sync import routines, statements
+from sync import copying, routines, statements
 from sync.functions import Function
 from sync.mirrors import Declaration, Table
 
@@ -42,11 +42,11 @@ def conversions(declaration: Declaration) -> list[Function]:
 
 def functions(declaration: Declaration) -> list[Function]:
     """List every function of the net, without those of the conversions."""
-    found = [routines.truncated(), *(routines.routine(declaration, name) for name in _names(declaration))]
+    found = [routines.truncated(), *(copying.routine(declaration, name) for name in _names(declaration))]
     for table in declaration.tables:
         found += [f(declaration, table) for f in (routines.revision, routines.rows, routines.debt)]
         if routines.facts(declaration, table):
-            found.append(routines.copying(declaration, table))
+            found.append(copying.copying(declaration, table))
     return found
 
 

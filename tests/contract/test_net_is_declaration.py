@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+<<<<<<< HEAD
 from sync import drift, net, routines, statements
 from sync.differences import Comparison
+=======
+from sync import copying, drift, net, statements
+>>>>>>> 39a8e77 (Give copying a module of its own)
 from sync.mirrors import Pair, declaration
 from tests import fakes
 from tests.factories import Cast
@@ -45,11 +49,11 @@ def test_the_net_is_the_newest_frozen_sql() -> None:
 def test_a_pair_has_its_trigger(pair: Pair) -> None:
     triggers = {t.name: t for t in net.triggers(declaration()) if t.table == pair.source.table}
     column = f"OLD.{pair.source.column} IS DISTINCT FROM NEW.{pair.source.column}"
-    copying = triggers[declaration().table(pair.source.table).trigger]
-    assert copying.is_copying
-    assert column in copying.definition
+    trigger = triggers[declaration().table(pair.source.table).trigger]
+    assert trigger.is_copying
+    assert column in trigger.definition
     assert column in triggers["zz_sync_debt"].definition
-    body = routines.routine(declaration(), pair.mirror.routine).body
+    body = copying.routine(declaration(), pair.mirror.routine).body
     assert f"source = '{pair.source.table}'" in body
     assert f"{statements.COPY}.{pair.copy.column}" in body
 
