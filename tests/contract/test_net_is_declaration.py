@@ -5,12 +5,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-<<<<<<< HEAD
-from sync import drift, net, routines, statements
-from sync.differences import Comparison
-=======
 from sync import copying, drift, net, statements
->>>>>>> 39a8e77 (Give copying a module of its own)
+from sync.differences import Comparison
 from sync.mirrors import Pair, declaration
 from tests import fakes
 from tests.factories import Cast
