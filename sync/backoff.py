@@ -28,6 +28,7 @@ SEVERAL_ROWS = "P0003"
 NOT_EQUAL = "KW001"  # written without an error, and yet different when read back
 QUARANTINED = "KW002"  # took its worker down several times
 UNREADABLE = "KW003"  # the source's value cannot be read by the conversion
+UNKNOWN_TARGET = "KW004"  # owed to a target that nobody declares
 
 TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "53200", "25P04"})
 MISCONFIGURED_CODES = frozenset({"42501", "42P01", "42703", "42883", "3F000", "42804"})
@@ -41,7 +42,7 @@ def classify(code: str) -> FailureClass:
         return FailureClass.IDENTITY
     if code in TRANSIENT_CODES or code.startswith("08"):
         return FailureClass.TRANSIENT
-    if code in MISCONFIGURED_CODES:
+    if code in MISCONFIGURED_CODES or code == UNKNOWN_TARGET:
         return FailureClass.MISCONFIGURED
     if code.startswith(("22", "23")) or code in {NOT_EQUAL, QUARANTINED, UNREADABLE}:
         return FailureClass.REFUSED

@@ -45,6 +45,8 @@ class Ledger(models.Model):
     next_attempt_at = models.DateTimeField(null=True)
     lease_owner = models.TextField(null=True)
     lease_until = models.DateTimeField(null=True)
+    # Rises with every lease: who comes back late is told by it.
+    fence = models.BigIntegerField(default=0, db_default=0)
     is_paused = models.BooleanField(default=False)
     # A person's recorded decision that the difference stays.
     excluded_reason = models.TextField(null=True)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from sync import identity, statements
-from sync.backoff import NO_ROW, SEVERAL_ROWS
+from sync.backoff import NO_ROW, SEVERAL_ROWS, UNKNOWN_TARGET
 from sync.claims import Entity
 from sync.mirrors import Declaration, Place, Table, declaration
 from sync.statements import Flow
@@ -95,7 +95,8 @@ def bring(
         identity.link(people if linkable is None else sorted(linkable))
     held = _lock_all(declared, people)
     persons = held[declared.persons.name]
-    result = Result(dict.fromkeys(entities))
+    # What nobody declares is kept, not forgotten: a target may have been renamed by a release.
+    result = Result({e: None if e[1] in declared.targets else Problem(UNKNOWN_TARGET, e[1]) for e in entities})
     if persons.problem is None:
         result.gone = {person_id for person_id in people if not persons.present[person_id]}
     for target in declared.targets:

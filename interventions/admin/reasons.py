@@ -52,6 +52,14 @@ REASONS = {
         "the value was written, and yet was another when it was read back",
         "Look for a trigger on the table that changes what is written.",
     ),
+    "KW002": Reason(
+        "several workers died while they wrote it, and so it is left alone",
+        "Look at the workers' and the server's logs of that time. Put the cause right, then retry.",
+    ),
+    "KW004": Reason(
+        "it is owed to a place that this release does not know",
+        "Finish or undo the release: the place was renamed, or is declared no more. Then retry, or resolve with a note.",
+    ),
     "KW003": Reason(
         "what the source says cannot be read as a list of names",
         "Write it at its source as names with commas between, such as: CBT, DBT. A name that holds a comma stands in "

@@ -80,6 +80,14 @@ def test_p1_debt_that_comes_during_a_batch_stays(
     assert [debt.targets for debt in Debt.objects.filter(person_id=cast.ada.pk)] == [["users"]]
 
 
+def test_p7_what_is_owed_to_a_target_that_nobody_declares_is_kept(cast: Cast) -> None:
+    ledger.owe(people=[cast.ada.pk, cast.ben.pk], targets=["renamed_by_a_release"], reason="uncopied")
+    delivery.drain()
+    assert Ledger.objects.filter(target="renamed_by_a_release", owed_since__isnull=False).count() == 2
+    items = Intervention.objects.filter(resolved=False, target="renamed_by_a_release")
+    assert len({item.cause for item in items}) == 1
+
+
 def test_p1_the_sweep_is_the_floor_under_lost_rings(cast: Cast) -> None:
     Enrollment.objects.filter(user=cast.ada).update(bio="nobody rang")
     fakes.sweep()

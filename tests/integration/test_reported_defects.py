@@ -85,6 +85,27 @@ class TestAcceptedDifference:
             item.refresh_from_db()
             assert item.state == "reopened"
 
+    @pytest.mark.parametrize("is_copying", [True, False], ids=["copying", "workers alone"])
+    def test_p8_another_facts_edit_neither_undoes_nor_reopens_it(self, is_copying: bool) -> None:
+        person = therapists(1)[0]
+        with fakes.refusing("therapist_profiles", "bio <> 'No'"):
+            Enrollment.objects.filter(user=person).update(bio="No")
+            fakes.settled()
+            item = accepted(person)
+        if not is_copying:
+            triggers.disable()
+        try:
+            Enrollment.objects.filter(user=person).update(phone="+44 20 7946 0000", bio="No")
+            fakes.settled()
+        finally:
+            triggers.enable()
+        profile = Profile.objects.get(user=person)
+        assert (profile.phone, profile.bio != "No") == ("+44 20 7946 0000", True)
+        item.refresh_from_db()
+        assert (item.state, item.resolution) == ("resolved", "accepted")
+        assert fakes.states(person.pk)["therapist_profiles"] == "excluded"
+        assert not Debt.objects.exists()
+
 
 class TestLinking:
     def test_p1_a_row_and_a_person_that_could_not_see_each_other_come_together(self) -> None:

@@ -29,6 +29,7 @@ def verdict(code: str, *, attempts: int = 1, owed_seconds: float = 0, urgency: U
         ("23514", FailureClass.REFUSED),
         ("KW001", FailureClass.REFUSED),
         ("KW002", FailureClass.REFUSED),
+        ("KW004", FailureClass.MISCONFIGURED),
         ("P0002", FailureClass.IDENTITY),
         ("P0003", FailureClass.IDENTITY),
         ("42703", FailureClass.MISCONFIGURED),
