@@ -145,8 +145,12 @@ class TestLock:
         os.close(again)
 
     def test_of_a_dead_holder_is_waited_for_until_its_descendants_have_ended(self, tmp_path: Path) -> None:
-        # The holder dies at once and leaves a descendant that holds the lock for a moment longer.
-        descendant = f"import os, sys, time; open({str(tmp_path / 'here')!r}, 'w').close(); time.sleep(0.5)"
+        # The holder dies at once and leaves a descendant that holds the lock until somebody has looked.
+        descendant = (
+            f"import pathlib, time; pathlib.Path({str(tmp_path / 'here')!r}).touch()\n"
+            f"while not pathlib.Path({str(tmp_path / 'seen')!r}).exists(): time.sleep(0.01)\n"
+            "time.sleep(0.2)"
+        )
         holder = (
             "import pathlib, subprocess, sys; from config.embedded.lock import hold;"
             f"lock = hold(pathlib.Path({str(tmp_path)!r}), 'services');"
@@ -155,6 +159,7 @@ class TestLock:
         subprocess.run([sys.executable, "-c", holder], check=True)
         until((tmp_path / "here").exists)
         assert lock.hold(tmp_path, "services") is None
+        (tmp_path / "seen").touch()
         taken = lock.hold(tmp_path, "services", seconds=30)
         assert taken is not None
         os.close(taken)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sync", "0004_batches"),
+        ("sync", "0005_audits_and_runs"),
     ]
 
     operations = [
