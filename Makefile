@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write bench-drain bench-peers bench-resilience mutants storm clean
+.PHONY: help run test verify lock screenshots bench-write bench-drain bench-peers bench-resilience mutants storm bench-repair clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-drain  measure how fast owed copies are brought in line (DRAIN=--profile says where the time goes)'
 	@echo 'make bench-peers  measure saves and drains beside other ways to do it, installed into var/bench-peers'
 	@echo 'make bench-resilience  measure writes in trouble, and how soon things go on after an outage'
+	@echo 'make bench-repair  measure an audit and a repair of many (THERAPISTS=1000000)'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
@@ -71,6 +72,9 @@ bench-peers: $(DEVELOPMENT)
 
 bench-resilience: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_resilience $(RESILIENCE)
+
+bench-repair: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.bench_repair --therapists $${THERAPISTS:-1000000}
 
 mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants

@@ -24,6 +24,10 @@ class Entry:
 
 
 DESK = (Entry("Interventions", "inbox", Intervention), Entry("History", "history", History))
+PAGES = (
+    ("Repairs", "build", "runs", "sync.view_run"),
+    ("Week one", "monitoring", "week", "interventions.view_intervention"),
+)
 PEOPLE = (
     Entry("Enrollments", "assignment_ind", Enrollment),
     Entry("Profiles", "badge", Profile),
@@ -35,13 +39,21 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Give the groups and their links in unfold's words; a group without links is left out."""
     front = {"title": "Front page", "icon": "home", "link": reverse("admin:index")}
     found = [
-        {"title": "Desk", "items": [front, *_links(request, DESK)]},
+        {"title": "Desk", "items": [front, *_links(request, DESK), *_pages(request)]},
         {"title": "People", "items": _links(request, PEOPLE)},
     ]
     if drill.may_drill(request):
         link = {"title": "Drill", "icon": "experiment", "link": reverse("drill")}
         found.append({"title": "Development", "items": [link]})
     return [group for group in found if group["items"]]
+
+
+def _pages(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        {"title": title, "icon": icon, "link": reverse(name)}
+        for title, icon, name, permission in PAGES
+        if request.user.has_perm(permission)
+    ]
 
 
 def _links(request: HttpRequest, entries: tuple[Entry, ...]) -> list[dict[str, Any]]:

@@ -138,6 +138,9 @@ CELERY_BEAT_SCHEDULE = {
         "task": "therapists.tasks.remove_unused_avatars", "schedule": 3600,
         "options": {"queue": "low", "expires": 3600},
     },
+    "advance-runs": {
+        "task": "sync.tasks.advance_runs", "schedule": 5, "options": {"queue": "low", "expires": 5},
+    },
     "audit-recent": {
         "task": "sync.tasks.audit_recent", "schedule": SYNC_AUDIT_SECONDS,
         "options": {"queue": "low", "expires": SYNC_AUDIT_SECONDS},
@@ -169,6 +172,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "interventions.middleware.RequestId",
+    "interventions.middleware.CountFailures",
     "interventions.api.outside.ProblemsOnly",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

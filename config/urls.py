@@ -7,10 +7,11 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from interventions.api import outside
 from interventions.api import urls as interventions
+from sync.admin import runs
 from sync.api import health
 from sync.api.standing import read_standing
 from therapists import images
-from therapists.admin import drill
+from therapists.admin import drill, week
 from therapists.api import media
 
 handler400 = outside.bad_request
@@ -20,6 +21,9 @@ handler500 = outside.server_error
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
     path("admin/drill/", drill.page, name="drill"),
+    path("admin/runs/", runs.listing, name="runs"),
+    path("admin/runs/<uuid:run_id>/", runs.detail, name="run"),
+    path("admin/week/", week.page, name="week"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),
     path("api/v1/", include(interventions.patterns(read_standing))),

@@ -49,6 +49,24 @@ class Try:
     duration_ms: int
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """What somebody wrote into a copy before the source's value took its place. `why_not` empty: it may be adopted."""
+
+    value_id: int
+    person_id: int
+    target: str
+    fact: str
+    text: str | None
+    at: str
+    written_by: str
+    why_not: str = ""
+
+
+class NotAdoptable(Exception):
+    """The value cannot become the source's; the message says why, in words for staff and without the value."""
+
+
 class Handler(Protocol):
     """Brings targets in line, compares them and names them. Every method is set-based."""
 
@@ -74,6 +92,18 @@ class Handler(Protocol):
 
     def find(self, words: str) -> Collection[int]:
         """Give at most 200 ids of persons whose name or address contains the words."""
+        ...
+
+    def replaced(self, entities: Collection[Entity]) -> list[Replaced]:
+        """List what was written into these copies and replaced, newest first, at most 50."""
+        ...
+
+    def adopt(self, value_id: int, fact: str) -> Entity:
+        """
+        Write a replaced value to its source, as the person could have, and forget it here; give whose it was and where.
+
+        Durable with the surrounding transaction. Raises NotAdoptable.
+        """
         ...
 
     def tries(self, entity: Entity) -> list[Try]:

@@ -1,13 +1,26 @@
-"""Every request has an id that its answer, its log lines and its history share."""
+"""Every request has an id that its answer, its log lines and its history share; answers that are our error are counted."""
 
+import datetime as dt
+import logging
 import re
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
+from interventions import failures
 from interventions.correlation import request_id
 
+logger = logging.getLogger(__name__)
+
+# A probe that says "not ready" has told the truth.
+PROBES = ("/health", "/metrics")
+MOST_WAITING, LONGEST_NAME = 100, 120
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -27,3 +40,38 @@ class RequestId:
             return response
         finally:
             request_id.reset(token)
+
+
+class CountFailures:
+    """
+    Count by operation and hour the answers that were an error of ours; a success costs nothing.
+
+    Counted after the request's transaction has ended either way, best effort: what PostgreSQL does not take now is
+    written together with the next failure, and is lost with the process.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self._waiting: Counter[tuple[str, dt.datetime]] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request; note it when the answer is an error."""
+        response = self.get_response(request)
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith(PROBES):
+            self._note(request)
+        return response
+
+    def _note(self, request: HttpRequest) -> None:
+        route = request.resolver_match.route if request.resolver_match else "elsewhere"
+        hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+        with self._lock:
+            if len(self._waiting) < MOST_WAITING:
+                self._waiting[f"{request.method} /{route}"[:LONGEST_NAME], hour] += 1
+            taken, self._waiting = self._waiting, Counter()
+        try:
+            failures.count(taken)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("interventions.failure.not_counted", extra={"reason": type(error).__name__})
+            with self._lock:
+                self._waiting.update(taken)

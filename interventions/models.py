@@ -75,6 +75,7 @@ class Intervention(models.Model):
             ("retry_intervention", "May retry interventions"),
             ("resolve_intervention", "May mark interventions resolved when both sides are equal"),
             ("accept_difference", "May accept a difference, with a note"),
+            ("adopt_value", "May adopt a value that was written into a copy"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -97,6 +98,21 @@ class Intervention(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} → {self.target or 'elsewhere'}"
+
+
+class FailedRequest(models.Model):
+    """How often an operation answered somebody with an error of ours in one hour. No person, no request."""
+
+    id = models.BigAutoField(primary_key=True)
+    # Method and route, as declared; never an address that somebody typed.
+    operation = models.TextField()
+    hour = models.DateTimeField()
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "failed_request"
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["hour", "operation"], name="failed_request_once")]
 
 
 class HistoryQuerySet(models.QuerySet["History"]):

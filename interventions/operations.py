@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from interventions import cleaning, entries, spool
+from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
 from interventions.items import SYSTEM, line
@@ -115,6 +116,22 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
     if verified:
         handler().wake()
     return report
+
+
+def adopt_value(*, value_id: int, fact: str, by: str) -> Entity:
+    """
+    Make a value that was written into a copy the source's, so that every place repeats it; give whose and where.
+
+    One transaction with its line of history, which names the fact and never the value. Raises NotAdoptable.
+    """
+    with transaction.atomic():
+        person_id, target = handler().adopt(value_id, fact)
+        History.objects.create(
+            actor=by, action=f"adopted:{fact}", object_type="person", object_id=str(person_id), from_state=target,
+            request_id=request_id.get(),
+        )  # fmt: skip
+    handler().wake()
+    return person_id, target
 
 
 def lapse_retries(*, at: dt.datetime) -> int:

@@ -30,6 +30,8 @@ class Probe:
     fact: str
     kind: str
     condition: str
+    # What holds whenever the condition does, and is asked of everybody: cheaper, and shared by several probes.
+    gate: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Comparison:
         self.persons = declared.persons
         self.targets = [name for name in declared.targets if name in targets]
         self.probes = [probe for name in self.targets for probe in _probes(declared, name)]
+        self.gates = list(dict.fromkeys((probe.target, probe.gate) for probe in self.probes))
         self.tables = _tables(declared, self.targets)
 
     @property
@@ -70,7 +73,7 @@ class Comparison:
         """
         key = f"{self.persons.name}.{self.persons.key}"
         bits = " | ".join(f"(p{place}::int << {place})" for place in range(len(self.probes)))
-        holds = " OR ".join(f"p{place}" for place in range(len(self.probes)))
+        holds = " OR ".join(f"g{place}" for place in range(len(self.gates)))
         return (
             f"SELECT {key}, {bits}, {self.version} FROM {self.persons.name}{self._joins(where)}{self._copies()}"
             f" WHERE {where.format(key=key)} AND ({holds}) ORDER BY {key}"
@@ -129,7 +132,9 @@ class Comparison:
         """Call each target in turn `copy`, as the expressions of statements do; the planner sees through it."""
         asked = ""
         for name in self.targets:
-            conditions = ", ".join(f"{p.condition} AS p{i}" for i, p in enumerate(self.probes) if p.target == name)
+            own = [f"{p.condition} AS p{i}" for i, p in enumerate(self.probes) if p.target == name]
+            own += [f"{gate} AS g{i}" for i, (target, gate) in enumerate(self.gates) if target == name]
+            conditions = ", ".join(own)
             asked += f" CROSS JOIN LATERAL (SELECT {conditions} FROM (SELECT {name}.*) AS {COPY}) AS of_{name}"
         return asked
 
@@ -180,25 +185,24 @@ def ranges(declared: Declaration, *, after: int | None = None, size: int = KEYS_
 def _probes(declared: Declaration, target: str) -> Iterator[Probe]:
     table = declared.table(target)
     is_there = f"{COPY}.{table.key} IS NOT NULL"
+    gates: dict[str, list[str]] = {}
     conditions: dict[tuple[str, str], list[str]] = {}
     for flow in statements.flows(declared, target=target):
         for pair in flow.pairs:
-            differs = f"{flow.source.name}.{flow.source.key} IS NOT NULL AND {statements.pair_differs(pair)}"
-            if readable := pair.conversion.reads(str(pair.source)):
-                unread = f"({differs} AND NOT {readable})"
-                conditions.setdefault((pair.mirror.fact, UNREADABLE), []).append(unread)
-                differs += f" AND {readable}"
-            conditions.setdefault((pair.mirror.fact, DIFFERS), []).append(f"({differs})")
+            fact, differs = pair.mirror.fact, statements.pair_differs(pair)
+            gate = f"{flow.source.name}.{flow.source.key} IS NOT NULL AND {differs}"
+            gates.setdefault(fact, []).append(f"({gate})")
+            readable = pair.conversion.reads(str(pair.source))
+            if readable:
+                conditions.setdefault((fact, UNREADABLE), []).append(f"({gate} AND NOT {readable})")
+            conditions.setdefault((fact, DIFFERS), []).append(f"({gate}{f' AND {readable}' if readable else ''})")
     for (fact, kind), alternatives in conditions.items():
-        yield Probe(target, fact, kind, f"({is_there} AND ({' OR '.join(alternatives)}))")
+        gate = f"({is_there} AND ({' OR '.join(gates[fact])}))"
+        yield Probe(target, fact, kind, f"({is_there} AND ({' OR '.join(alternatives)}))", gate)
     if table.expected is not None:
         place = table.expected.place
-        yield Probe(
-            target,
-            "",
-            MISSING,
-            f"({COPY}.{table.key} IS NULL AND {place} IS NOT DISTINCT FROM '{table.expected.value}')",
-        )
+        missing = f"({COPY}.{table.key} IS NULL AND {place} IS NOT DISTINCT FROM '{table.expected.value}')"
+        yield Probe(target, "", MISSING, missing, missing)
 
 
 def _tables(declared: Declaration, targets: Collection[str]) -> list[Table]:

@@ -29,13 +29,18 @@ class Copy:
 
 @dataclass(frozen=True)
 class Mirror:
-    """One fact with one source and its copies. `routine` names the SQL function that copies it at commit."""
+    """
+    One fact with one source and its copies. `routine` names the SQL function that copies it at commit.
+
+    `is_decided`: the source changes by an operation of its own alone, never by adopting what somebody wrote into a copy.
+    """
 
     fact: str
     source: Place
     copies: tuple[Copy, ...]
     routine: str
     urgency: Urgency = Urgency.NORMAL
+    is_decided: bool = False
 
 
 @dataclass(frozen=True)

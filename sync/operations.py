@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 from interventions import handlers
-from interventions.handlers import Comparison, Entity, Try
-from sync import drift, ledger, queries
+from interventions.handlers import Comparison, Entity, Replaced, Try
+from sync import adoption, drift, ledger, queries
 from sync.doorbell import bell
 from sync.mirrors import declaration
 from sync.people import find_people, name_people
@@ -39,6 +39,14 @@ class Desk:
     def find(self, words: str) -> Collection[int]:
         """Find persons by name or address."""
         return find_people(words)
+
+    def replaced(self, entities: Collection[Entity]) -> list[Replaced]:
+        """List what was written into these copies and replaced, newest first."""
+        return adoption.replaced(entities)
+
+    def adopt(self, value_id: int, fact: str) -> Entity:
+        """Write a replaced value to its source."""
+        return adoption.adopt(value_id, fact)
 
     def tries(self, entity: Entity) -> list[Try]:
         """List the recorded attempts, newest first."""

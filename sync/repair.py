@@ -1,14 +1,18 @@
 """Find drift and owe it, or write many at a time in a run; forget what was replaced."""
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 
 from django.utils import timezone
 
-from sync import identity, ledger, marks, mending, surveys, undoing
+from sync import identity, ledger, marks, mending, runs, surveys, undoing
 from sync.mirrors import declaration
-from sync.models import Gap, LostValue, Run, RunChange, RunKind
+from sync.models import Gap, LostValue, Run, RunChange, RunKind, RunState
+
+# A task takes a run so much further and leaves the rest to the next: nothing holds a worker for long.
+WORKERS_SECONDS = 20
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,18 @@ def advance(run_id: uuid.UUID) -> bool:
     """Take a run one stride further; gives whether there is more to do. Raises Run.DoesNotExist and DatabaseError."""
     kind = Run.objects.values_list("kind", flat=True).get(pk=run_id)
     return undoing.advance(run_id) if kind == RunKind.UNDO else mending.advance(run_id)
+
+
+def advance_for_workers(*, seconds: float = WORKERS_SECONDS) -> None:
+    """Plan and advance the runs that were left to workers, for so long; the next call goes on where this one stopped."""
+    deadline = time.monotonic() + seconds
+    for run in Run.objects.filter(is_for_workers=True, state__in=(RunState.PLANNING, RunState.RUNNING)).order_by(
+        "asked_at"
+    ):
+        if run.state == RunState.PLANNING:
+            runs.write_plan(run_id=run.pk)
+        while time.monotonic() < deadline and advance(run.pk):
+            pass
 
 
 def erase_person(person_id: int) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.db import DatabaseError, connection
@@ -30,6 +31,8 @@ class Survey:
     accepted: Counter[str] = field(default_factory=Counter)
     strays: Counter[tuple[str, str]] = field(default_factory=Counter)
     unread: dict[str, str] = field(default_factory=dict)
+    # By fact, whoever has it otherwise in any place: drifted, owed, accepted, or without the row that repeats it.
+    unequal: Counter[str] = field(default_factory=Counter)
 
     @property
     def drifted(self) -> int:
@@ -51,7 +54,7 @@ class Survey:
         strays: dict[str, dict[str, int]] = {}
         for (table, kind), number in sorted(self.strays.items()):
             strays.setdefault(table, {})[kind] = number
-        return {"targets": targets, "strays": strays}
+        return {"targets": targets, "strays": strays, "unequal": dict(sorted(self.unequal.items()))}
 
     def add(self, found: Collection[Found], owed: set[tuple[int, str]], accepted: set[tuple[int, str]]) -> None:
         """Count a range in."""
@@ -61,6 +64,9 @@ class Survey:
                 self.accepted[target] += entity in accepted
                 self.owed[target] += entity in owed
                 self.people[target] += entity not in accepted
+            self.unequal.update(
+                {fact for probe in one.probes for fact in ([probe.fact] if probe.fact else _facts(probe.target))}
+            )
             for probe in one.probes:
                 if (one.person_id, probe.target) not in owed | accepted:
                     self.drift[probe.target, probe.fact, probe.kind] += 1
@@ -95,6 +101,43 @@ def some(people: Collection[int], *, seen: Seen = lambda people: None) -> Survey
     for first in range(0, len(ordered), PEOPLE_A_LOOK):
         _count(survey, comparison.found_among(ordered[first : first + PEOPLE_A_LOOK]), seen)
     return survey
+
+
+def compared_people() -> dict[str, int]:
+    """
+    Count by fact the persons of whom it is compared: its source and a copy are there, or a copy must be.
+
+    By the ids of rows that are there: a person without a value, and two rows that both say nothing, count like any other.
+    """
+    declared = declaration()
+    persons, asked = declared.persons, dict[str, str]()
+    for mirror in declared.mirrors:
+        pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
+        ways = {
+            f"({_key(declared, p.source.table)} IS NOT NULL AND {_key(declared, p.copy.table)} IS NOT NULL)"
+            for p in pairs
+        }
+        for name in {pair.copy.table for pair in pairs}:
+            expected = declared.table(name).expected
+            if expected is not None:
+                ways.add(f"({expected.place} IS NOT DISTINCT FROM '{expected.value}')")
+        asked[mirror.fact] = f"count(*) FILTER (WHERE {' OR '.join(sorted(ways))})"
+    joins = "".join(
+        f" LEFT JOIN {table.name} ON {_key(declared, table.name)} = {persons.name}.{persons.key}"
+        for table in declared.tables[1:]
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(asked.values())} FROM {persons.name}{joins}")
+        return dict(zip(asked, cursor.fetchone(), strict=True))
+
+
+def _key(declared: Declaration, table: str) -> str:
+    return f"{table}.{declared.table(table).key}"
+
+
+@cache
+def _facts(target: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(p.mirror.fact for p in declaration().pairs() if p.copy.table == target))
 
 
 def _read(comparison: Comparison, survey: Survey, low: int, high: int) -> tuple[list[Found], Comparison]:

@@ -41,6 +41,12 @@ def audit_recent() -> None:
 
 
 @shared_task(ignore_result=True)
+def advance_runs() -> None:
+    """Take the runs that staff started further."""
+    repair.advance_for_workers()
+
+
+@shared_task(ignore_result=True)
 def link() -> None:
     """Bring together persons and rows that came at the same time."""
     if repair.owe_unlinked():

@@ -54,6 +54,8 @@ def statement(of: uuid.UUID, table: Table) -> str:
         f"WITH restored AS (UPDATE {table.name} AS {COPY} SET {given}, net_revision = nextval('{SEQUENCE}')"
         f" FROM sync_run_change AS change WHERE change.run_id = '{of}'::uuid AND change.target = '{table.name}'"
         f" AND change.outcome = 'written' AND change.person_id = ANY($1) AND {COPY}.{table.key} = change.person_id"
+        # Both sides by key: a table of changes that is new has no statistics yet.
+        f" AND {COPY}.{table.key} = ANY($1)"
         f" AND {batches.as_texts(columns)} @> change.after RETURNING change.id)"
         " UPDATE sync_run_change SET outcome = 'undone', code = NULL FROM restored"
         " WHERE sync_run_change.id = restored.id"

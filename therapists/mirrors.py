@@ -13,9 +13,9 @@ def _to_profile(fact: str, conversion: Conversion = IDENTITY) -> Mirror:
     return Mirror(fact, Place(ENROLLMENTS, fact), (copy,), routine="sync_therapist_profile_data")
 
 
-def _to_enrollment(fact: str, column: str) -> Mirror:
+def _to_enrollment(fact: str, column: str, *, is_decided: bool = False) -> Mirror:
     copy = Copy(Place(ENROLLMENTS, column))
-    return Mirror(fact, Place(USERS, column), (copy,), routine="sync_therapist_profile_data")
+    return Mirror(fact, Place(USERS, column), (copy,), routine="sync_therapist_profile_data", is_decided=is_decided)
 
 
 DECLARATION = Declaration(
@@ -33,7 +33,7 @@ DECLARATION = Declaration(
     aliases=Aliases("user_aliases", spelling="email", link="email_norm"),
     mirrors=(
         _to_enrollment("name", "full_name"),
-        _to_enrollment("email", "email"),
+        _to_enrollment("email", "email", is_decided=True),
         _to_profile("bio"),
         _to_profile("experience_years"),
         _to_profile("phone"),
@@ -44,6 +44,7 @@ DECLARATION = Declaration(
             (Copy(Place(USERS, "is_verified"), is_one("approved")), Copy(Place(PROFILES, "verification_status"))),
             routine="sync_verification_status",
             urgency=Urgency.URGENT,
+            is_decided=True,
         ),
         SharedMirror(
             "avatar",

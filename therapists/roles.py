@@ -14,6 +14,7 @@ _LOOK = (
     "therapists.view_profile",
     "interventions.view_intervention",
     "interventions.view_history",
+    "interventions.view_failedrequest",
     "sync.view_debt",
     "sync.view_ledger",
     "sync.view_attempt",
@@ -22,7 +23,13 @@ _LOOK = (
     "sync.view_run",
 )
 _OPERATE = ("interventions.retry_intervention", "interventions.resolve_intervention")
-_LEAD = ("interventions.accept_difference", "therapists.decide_enrollment", "sync.repair_run", "sync.undo_run")
+_LEAD = (
+    "interventions.accept_difference",
+    "interventions.adopt_value",
+    "therapists.decide_enrollment",
+    "sync.repair_run",
+    "sync.undo_run",
+)
 
 # Role to permissions, least first; superusers may do everything and need no group.
 ROLES: dict[str, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from interventions import queries
-from interventions.admin import item, reasons, sentences
+from interventions.admin import adoption, item, reasons, sentences
 from interventions.admin.changelist import (
     BoundedPaginator,
     CodeFilter,
@@ -88,6 +88,7 @@ class InterventionAdmin(ModelAdmin):
         return [
             path("retry/", guarded(self.retry_view), name="interventions_intervention_retry"),
             path("resolve/", guarded(self.resolve_view), name="interventions_intervention_resolve"),
+            path("adopt/", guarded(self.adopt_view), name="interventions_intervention_adopt"),
             *super().get_urls(),
         ]
 
@@ -133,6 +134,10 @@ class InterventionAdmin(ModelAdmin):
     def resolve_view(self, request: HttpRequest) -> HttpResponse:
         """Show both sides of the items named, and resolve them when asked to."""
         return item.resolve(self, request)
+
+    def adopt_view(self, request: HttpRequest) -> HttpResponse:
+        """Adopt a value that was written into a copy."""
+        return adoption.adopt(self, request)
 
     @action(description="Retry", permissions=["retry"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from interventions import operations, queries
-from interventions.admin import reasons, sentences, table
+from interventions.admin import adoption, reasons, sentences, table
 from interventions.handlers import Comparison, Entity, handler
 from interventions.models import Intervention, Resolution, State
 
@@ -73,6 +73,7 @@ def page(admin: "ModelAdmin[Intervention]", request: HttpRequest, object_id: str
         "inbox_url": reverse("admin:interventions_intervention_changelist"),
         "media": admin.media,
         "is_popup": False,
+        **adoption.shown(request, [entity] if entity else []),
     }
     return TemplateResponse(request, "admin/interventions/item.html", context)
 

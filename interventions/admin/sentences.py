@@ -20,6 +20,13 @@ ACTIONS = {
     "resolved:verified": "Marked resolved: both sides were read back and are equal",
     "resolved:superseded": "Resolved: it no longer applies",
     "accepted:accepted": "Difference accepted",
+    "repair_asked": "Repair asked for",
+    "undo_asked": "Undo of a repair asked for",
+    "run_start": "Run started",
+    "run_pause": "Run paused",
+    "run_resume": "Run taken up again",
+    "run_cancel": "Run cancelled",
+    "run_done": "Run done",
     "email_changed": "E-mail address changed",
     "accepted:sql": "Marked resolved by a program that writes SQL",
 }

@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from interventions.admin import adoption
 from interventions.admin.changelist import BoundedList, BoundedPaginator
 from interventions.api.envelope import sentence
 from sync.api.standing import read_standing
@@ -163,6 +164,9 @@ class PersonAdmin(ModelAdmin):
             "person_id": person,
             "copy_lines": copies.lines(person) if person is not None else [],
             "interventions_link": f"{inbox}?tab=all&person_id__exact={person}" if inbox and person is not None else "",
+            **adoption.shown(
+                request, [(person, target) for target in DECLARATION.targets] if person is not None else []
+            ),
         }
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -12,7 +12,7 @@
     item().replaceWith(fresh);
     const headline = item().querySelector("#kw-headline");
     const state = item().querySelector(".kw-state");
-    news.textContent = `The retry has ended. ${state.textContent}.`;
+    news.textContent = `${item().dataset.ended || "The retry has ended."} ${state.textContent}.`;
     if (hadFocus) headline.focus();
   };
 
@@ -26,7 +26,11 @@
       location.reload(); // signed out meanwhile
       return true;
     }
-    if (fresh.hasAttribute("data-waiting")) return false;
+    if (fresh.hasAttribute("data-waiting")) {
+      // A run's numbers move while it goes on; nobody who is about to press a button there loses it.
+      if (fresh.hasAttribute("data-live") && !item().contains(document.activeElement)) item().replaceWith(document.adoptNode(fresh));
+      return false;
+    }
     show(document.adoptNode(fresh));
     return true;
   };

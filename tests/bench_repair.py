@@ -1,0 +1,192 @@
+"""What an audit and a repair of many cost, against the bare join and one hand-written UPDATE for each copy."""
+
+from tests import measuring  # isort: skip - first, because it sets Django up
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+import psycopg
+from django.db import transaction
+
+from sync import net, repair, runs
+from sync.mirrors import declaration
+from sync.models import Audit, RunState
+from tests import fakes
+from tests.measuring import Figure, interleaved, report, seconds
+from therapists.demo.population import seed_population
+
+TABLES = ("users", "therapist_enrollments", "therapist_profiles")
+# The comparison that the audit makes, as somebody would write it once by hand.
+BARE_JOIN = """
+SELECT count(*) FROM users u
+LEFT JOIN therapist_enrollments e ON e.user_id = u.id LEFT JOIN therapist_profiles p ON p.user_id = u.id
+WHERE (e.id IS NOT NULL AND (e.full_name IS DISTINCT FROM u.full_name OR e.email IS DISTINCT FROM u.email
+        OR u.is_verified IS DISTINCT FROM (e.status = 'approved') OR u.avatar_url IS DISTINCT FROM e.profile_image_url))
+   OR (p.id IS NOT NULL AND e.id IS NOT NULL AND (p.bio IS DISTINCT FROM e.bio OR p.phone IS DISTINCT FROM e.phone
+        OR p.experience_years IS DISTINCT FROM e.experience_years OR p.verification_status IS DISTINCT FROM e.status
+        OR keepwell_list_differs(p.specialization, e.specialization)
+        OR p.profile_image_url IS DISTINCT FROM e.profile_image_url))
+"""
+# One set-based statement for each copied table, past every trigger: the least that anybody's repair can cost.
+BY_HAND = (
+    """
+UPDATE users u SET is_verified = coalesce(e.status = 'approved', false) FROM therapist_enrollments e
+WHERE e.user_id = u.id AND u.is_verified IS DISTINCT FROM coalesce(e.status = 'approved', false)
+""",
+    """
+UPDATE therapist_enrollments e SET full_name = u.full_name, email = u.email FROM users u
+WHERE e.user_id = u.id AND (e.full_name IS DISTINCT FROM u.full_name OR e.email IS DISTINCT FROM u.email)
+""",
+    """
+UPDATE therapist_profiles p SET bio = e.bio, phone = e.phone, experience_years = e.experience_years,
+    verification_status = e.status, specialization = CASE WHEN keepwell_list_differs(p.specialization, e.specialization)
+    THEN keepwell_text_to_list(e.specialization) ELSE p.specialization END
+FROM therapist_enrollments e
+WHERE e.user_id = p.user_id AND (p.bio IS DISTINCT FROM e.bio OR p.phone IS DISTINCT FROM e.phone
+    OR p.experience_years IS DISTINCT FROM e.experience_years OR p.verification_status IS DISTINCT FROM e.status
+    OR keepwell_list_differs(p.specialization, e.specialization))
+""",
+)
+
+
+class LockWatch(threading.Thread):
+    """Looks every few milliseconds for how long the repair's open transaction has held locks on the rows' tables."""
+
+    LOOK = """
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0)
+FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+WHERE a.pid = %s AND l.mode = 'RowExclusiveLock' AND l.granted AND l.relation = ANY(%s::regclass[])
+"""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__()
+        self.pid, self.longest, self.looks = pid, 0.0, 0
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        """Look until it is over."""
+        with psycopg.connect(fakes.database_url(), autocommit=True) as own:
+            while not self.is_over.wait(0.003):
+                (held,) = own.execute(self.LOOK, [self.pid, list(TABLES)]).fetchone() or (0,)
+                self.longest, self.looks = max(self.longest, float(held)), self.looks + 1
+
+
+@contextmanager
+def drift_kept() -> Iterator[None]:
+    """Give everything back afterwards, so that the next finds the same drift."""
+    with transaction.atomic():
+        fakes.sql("SET LOCAL session_replication_role = replica")
+        yield
+        transaction.set_rollback(True)
+
+
+def by_hand() -> float:
+    """Write everything by hand and give it back; time the statements alone."""
+    with drift_kept():
+        return seconds(lambda: [fakes.sql(statement) for statement in BY_HAND])
+
+
+def audits(rounds: int) -> list[Figure]:
+    """Compare the audit with the bare join, and time a clean incremental one."""
+    took = interleaved(
+        {"join": lambda: fakes.sql(BARE_JOIN), "audit": lambda: repair.audit(owe=False)}, rounds=rounds, warm_up=1
+    )
+    ratio = took["audit"].ratio_to(took["join"])
+    return [
+        Figure(
+            f"audit of everybody ÷ the bare join ({took['join'].median:.2f} s)", "≤ 1.2",
+            f"{ratio:.2f} ({took['audit'].median:.2f} s)", ratio <= 1.2,
+        )
+    ]  # fmt: skip
+
+
+def incremental() -> Figure:
+    """Time audits of what was written since the last one, when that is clean."""
+    assert repair.audit(owe=True)["users"] == 0
+    repair.audit(owe=True, is_full=False)
+    took = interleaved({"clean": lambda: repair.audit(owe=True, is_full=False)}, rounds=20, warm_up=2)["clean"]
+    assert not Audit.objects.order_by("-id")[0].is_full
+    return Figure("clean incremental audit", "≤ 50 ms", f"{took.median * 1000:.0f} ms", took.median <= 0.05)
+
+
+def repairs(hands: int) -> list[Figure]:
+    """Repair everybody in a run, watched, after some repairs by hand that were given back."""
+    hand = min(by_hand() for _ in range(hands))
+    run = runs.ask_for_repair(by="system", state=RunState.RUNNING)
+    (pid,) = fakes.sql("SELECT pg_backend_pid()")[0]
+    watch = LockWatch(int(pid))
+    before = measuring.resident_megabytes()
+    watch.start()
+    started = time.perf_counter()
+    while repair.advance(run.pk):
+        pass
+    took = time.perf_counter() - started
+    watch.is_over.set()
+    watch.join()
+    grown = measuring.resident_megabytes() - before
+    run.refresh_from_db()
+    assert fakes.behind() == set()
+    print(f"run: {dict(runs.report(run))}; {watch.looks} looks at locks; resident {before:.0f} + {grown:.0f} MB")
+    undo = runs.ask_for_undo(of=run.pk, by="system")
+    tracemalloc.start()
+    undone = seconds(lambda: [None for _ in iter(lambda: repair.advance(undo.pk), False)])
+    again = runs.ask_for_repair(by="system", state=RunState.RUNNING)
+    while repair.advance(again.pk):
+        pass
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    print(f"undo: {undone:.1f} s")
+    return [
+        Figure(
+            f"repair ÷ one UPDATE by hand for each copied table, past the triggers ({hand:.1f} s)", "≤ 1.0",
+            f"{took / hand:.2f} ({took:.1f} s)", took <= hand,
+        ),
+        Figure("longest lock of a repair", "≤ 100 ms", f"{watch.longest * 1000:.0f} ms", watch.longest <= 0.1),
+        Figure("Python's memory for a repair", "≤ 60 MB", f"{peak:.0f} MB", peak <= 60),
+    ]  # fmt: skip
+
+
+def writes(rounds: int = 2000) -> Figure:
+    """Time saves with and without the index that finds what was written."""
+    people = [
+        row[0] for row in fakes.sql("SELECT user_id FROM therapist_enrollments WHERE user_id IS NOT NULL LIMIT 500")
+    ]
+    took: dict[str, float] = {}
+
+    def save() -> None:
+        for number in range(rounds // 4):
+            fakes.sql(
+                "UPDATE therapist_enrollments SET bio = %s WHERE user_id = %s", f"Bench {number}", people[number % 500]
+            )
+
+    for name in ("with", "without", "with again", "without again"):
+        if name.startswith("without"):
+            for table_name in TABLES:
+                fakes.sql(f"DROP INDEX IF EXISTS {table_name}_written")
+        else:
+            fakes.sql(net.columns(declaration()))
+        took[name] = seconds(save)
+    ratio = (took["with"] + took["with again"]) / (took["without"] + took["without again"])
+    fakes.sql(net.columns(declaration()))
+    return Figure("a save with the index of written rows ÷ without", "≤ 1.05", f"{ratio:.2f}", ratio <= 1.05)
+
+
+def main() -> int:
+    """Measure on servers of our own and print the figures; 1 when one is not reached."""
+    given = measuring.arguments(__doc__, therapists=1_000_000, rounds=3)
+    with measuring.bench():
+        seed_population(therapists=given.therapists, drift_percent=Decimal(1), seed=1)
+        fakes.sql("VACUUM ANALYZE")
+        print(f"{given.therapists} therapists, 1 % drift\n")
+        figures = audits(given.rounds)
+        figures += repairs(given.rounds)
+        figures.append(incremental())
+        figures.append(writes())
+        return report(figures)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

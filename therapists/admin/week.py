@@ -1,0 +1,34 @@
+"""The page of the first week's figures: what the last full audit found, and what is counted now."""
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from sync import surveys
+from sync.admin.readings import read
+from sync.models import Audit
+from therapists import week
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the figures to those who may look at interventions."""
+    response: HttpResponse = admin.site.admin_view(_page)(request)
+    return response
+
+
+@require_safe
+def _page(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm("interventions.view_intervention"):
+        raise PermissionDenied
+    audit = read(lambda: Audit.objects.filter(is_full=True, finished_at__isnull=False).order_by("-id").first()).value
+    compared = read(surveys.compared_people)
+    unequal = (audit.found or {}).get("unequal", {}) if audit else {}
+    found = read(lambda: week.assembled(unequal, compared.value or {}, at=timezone.now()))
+    context = admin.site.each_context(request) | {
+        "title": "Week one", "audit": audit, "are_facts_known": compared.is_known and audit is not None,
+        "week": found.value, "fewer": week.FEWER_ITEMS,
+    }  # fmt: skip
+    return TemplateResponse(request, "admin/therapists/week.html", context)
