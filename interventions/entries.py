@@ -5,7 +5,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -48,7 +48,7 @@ def entry(*, operation: object, entity_id: object, error: object, payload: objec
 
 def as_record(one: Entry) -> dict[str, Any]:
     """Give what the spool keeps of an entry."""
-    return asdict(one)
+    return vars(one)
 
 
 def from_record(record: Mapping[str, Any]) -> Entry:
@@ -65,7 +65,7 @@ def add(entries: Sequence[Entry]) -> None:
     django.db.Error.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT intervention_report(%s::jsonb)", [json.dumps([asdict(one) for one in entries])])
+        cursor.execute("SELECT intervention_report(%s::jsonb)", [json.dumps([vars(one) for one in entries])])
 
 
 def _key(entity_id: object) -> str | None:
