@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-write bench-drain bench-log bench-peers bench-resilience mutants storm bench-repair clean
+.PHONY: help run test verify lock screenshots mutants storm bench-repair clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -15,12 +15,7 @@ help:
 	@echo 'make verify       the same'
 	@echo 'make lock         write requirements*.lock anew from pyproject.toml'
 	@echo 'make screenshots  take pictures of the screens'
-	@echo 'make bench-write  measure what a write costs'
-	@echo 'make bench-drain  measure how fast owed copies are brought in line (DRAIN=--profile says where the time goes)'
-	@echo 'make bench-log    measure how fast failures are logged, and whether users notice'
-	@echo 'make bench-peers  measure saves and drains beside other ways to do it, installed into var/bench-peers'
-	@echo 'make bench-resilience  measure writes in trouble, and how soon things go on after an outage'
-	@echo 'make bench-repair  measure an audit and a repair of many (THERAPISTS=1000000)'
+	@echo 'make bench-NAME   measure; docs/benchmarks.md says what each shows (BENCH=--help tells its options)'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
@@ -61,21 +56,9 @@ lock:
 screenshots: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.browser.screenshots
 
-bench-write: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_write
-
-bench-drain: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_drain $(DRAIN)
-
-bench-log: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_log
-
-# Its packages go into an environment of their own, and are nobody's dependency.
-bench-peers: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_peers $(PEERS)
-
-bench-resilience: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_resilience $(RESILIENCE)
+# Each tests/bench_NAME.py. What bench-peers compares with is installed into var/bench-peers, never into $(VENV).
+bench-%: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.bench_$* $(BENCH)
 
 bench-repair: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_repair --therapists $${THERAPISTS:-1000000}

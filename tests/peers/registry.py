@@ -38,6 +38,8 @@ CELERY = {
     "CELERY_WORKER_CONCURRENCY": 2,
     "CELERY_DB_REUSE_MAX": 1000,  # by default every task opens a connection of its own: a quarter of the rate
 }
+# More than any that works item by item makes in the time it is given.
+SLOW = 10_000
 BARE, LIMIT, OURS = "bare save", "one set-based UPDATE", "Keepwell"
 PEERS = (
     Peer(BARE, "bare", durable="nothing to keep", poison="", drains=False),
@@ -47,19 +49,19 @@ PEERS = (
     Peer(OURS, "keepwell", durable="yes", poison="each is one item of one cause, the others are equal"),
     Peer("procrastinate, 10 at once", "with_procrastinate", package="procrastinate", durable="yes",
          poison="job marked failed, not tried again unless a retry strategy is given",
-         apps=("procrastinate.contrib.django",)),
+         apps=("procrastinate.contrib.django",), most_pending=SLOW),
     Peer("django-celery-outbox, relay and 2 processes", "with_celery_outbox", package="django-celery-outbox",
          durable="until the relay published it", poison="message acknowledged, a line in the log",
          apps=("django_celery_outbox",),
-         settings=CELERY | {"CELERY_OUTBOX_APP": "tests.peers.with_celery_outbox.app"}, workers=2, most_pending=20_000),
+         settings=CELERY | {"CELERY_OUTBOX_APP": "tests.peers.with_celery_outbox.app"}, workers=2, most_pending=SLOW),
     Peer("django-domain-events, 2 relays", "with_domain_events", package="django-domain-events", durable="yes",
-         poison="five attempts, then dead in its table", apps=("django_domain_events",), workers=2),
+         poison="five attempts, then dead in its table", apps=("django_domain_events",), workers=2, most_pending=SLOW),
     Peer("django-jaiminho, keep order", "with_jaiminho", package="django-jaiminho", durable="yes",
          poison="the relay stops at the first", apps=("jaiminho",),
          settings={"JAIMINHO_CONFIG": {"PUBLISH_STRATEGY": "keep-order", "DELETE_AFTER_SEND": True,
-                                       "DEFAULT_CAPTURE_EXCEPTION": None}}),
+                                       "DEFAULT_CAPTURE_EXCEPTION": None}}, most_pending=SLOW),
     Peer("Celery over Redis, a task per item, 2 processes", "with_celery", package="celery", durable="no: published after the commit",
-         poison="message acknowledged, a line in the log", settings=CELERY, most_pending=20_000),
+         poison="message acknowledged, a line in the log", settings=CELERY, most_pending=SLOW),
 )  # fmt: skip
 
 
