@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from interventions.models import History, Intervention
+from sync.models import Hold
 from therapists.admin import drill
 from therapists.models import Enrollment, Profile, User
 
@@ -23,7 +24,11 @@ class Entry:
     model: type[Model]
 
 
-DESK = (Entry("Interventions", "inbox", Intervention), Entry("History", "history", History))
+DESK = (
+    Entry("Interventions", "inbox", Intervention),
+    Entry("Held deletions", "delete_sweep", Hold),
+    Entry("History", "history", History),
+)
 PAGES = (
     ("Repairs", "build", "runs", "sync.view_run"),
     ("Week one", "monitoring", "week", "interventions.view_intervention"),

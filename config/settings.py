@@ -65,9 +65,7 @@ SYNC_ATTEMPTS_KEPT_DAYS = ENV.number("SYNC_ATTEMPTS_KEPT_DAYS", 90, "How long re
 SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
     "SYNC_LOST_VALUES_KEPT_DAYS", 90, "How long a value that a repair replaced is kept for adoption.", least=1
 )
-SYNC_ALIASES_KEPT_DAYS = ENV.number(
-    "SYNC_ALIASES_KEPT_DAYS", 365, "How long an address that a person gave up still finds them.", least=1
-)
+SYNC_ALIASES_KEPT_DAYS = ENV.number("SYNC_ALIASES_KEPT_DAYS", 365, "How long a given-up address finds people.", least=1)
 SYNC_SPOOL_DIR = Path(
     ENV.text("SYNC_SPOOL_DIR", str(VAR_DIR / "spool"), "Where failures wait that PostgreSQL did not take.")
 ).resolve()
@@ -77,6 +75,12 @@ SYNC_SPOOL_MOST = ENV.number(
 SYNC_AUDIT_SECONDS = ENV.number(
     "SYNC_AUDIT_SECONDS", 60, "How often what was written since the last audit is compared.", least=1
 )
+SYNC_TOMBSTONES_KEPT_DAYS = ENV.number("SYNC_TOMBSTONES_KEPT_DAYS", 90, "How long tombstones stand.", least=1)
+SYNC_MASS_DELETIONS = ENV.number("SYNC_MASS_DELETIONS", 20, "More deletions from a table at once are held.")
+SYNC_MASS_DELETION_PERCENT = ENV.number("SYNC_MASS_DELETION_PERCENT", 2, "So are more than this share of it.", most=100)
+SYNC_MASS_DELETION_LEAST = ENV.number("SYNC_MASS_DELETION_LEAST", 5, "Fewer are never held for their share.", least=1)
+SYNC_MASS_DELETION_MINUTES = ENV.number("SYNC_MASS_DELETION_MINUTES", 10, "What counts as at once.", least=1)
+IDENTITY_SECONDS = ENV.number("IDENTITY_SECONDS", 15, "How often beat looks who is who.", least=1, most=3600)
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(
@@ -133,11 +137,9 @@ CELERY_BEAT_SCHEDULE = {
     # A tick that nobody took within its interval is worthless: expire it, or a stopped worker comes back to a heap.
     "sweep": {"task": "sync.tasks.sweep", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "high", "expires": 30}},
     "link": {"task": "sync.tasks.link", "schedule": 60, "options": {"queue": "normal", "expires": 60}},
+    "identity": {"task": "therapists.tasks.review_identity", "schedule": IDENTITY_SECONDS, "options": {"queue": "normal", "expires": 60}},
     "prune": {"task": "sync.tasks.prune", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
-    "remove-unused-avatars": {
-        "task": "therapists.tasks.remove_unused_avatars", "schedule": 3600,
-        "options": {"queue": "low", "expires": 3600},
-    },
+    "remove-unused-avatars": {"task": "therapists.tasks.remove_unused_avatars", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "advance-runs": {
         "task": "sync.tasks.advance_runs", "schedule": 5, "options": {"queue": "low", "expires": 5},
     },

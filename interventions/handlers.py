@@ -1,6 +1,6 @@
 """What the desk needs from whoever can retry: registered at start-up, so that this app knows nobody."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,6 +116,17 @@ class Handler(Protocol):
 
 
 _handlers: list[Handler] = []
+_pages: dict[str, Callable[[str], str]] = {}
+
+
+def register_page(operation: str, address: Callable[[str], str]) -> None:
+    """Name the page where a person decides about items of an operation: `address` gives its URL for an entity."""
+    _pages[operation] = address
+
+
+def page_of(operation: str, entity_id: str | None) -> str | None:
+    """Give the address where a person decides about an item; None: on the item's own page."""
+    return _pages[operation](entity_id) if operation in _pages and entity_id else None
 
 
 def register(handler: Handler) -> None:

@@ -11,8 +11,12 @@ class SyncConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what needs every app to be loaded."""
-        from sync import checks, operations, receivers
+        from django.urls import reverse
+
+        from interventions.handlers import register_page
+        from sync import checks, deletion, operations, receivers
 
         checks.register()
         operations.register()
         receivers.connect()
+        register_page(deletion.MASS, lambda hold: reverse("admin:sync_hold_change", args=[hold]))

@@ -30,7 +30,7 @@ def link(people: Collection[int]) -> None:
                     f"UPDATE {table.name} AS unlinked SET {table.key} = found.person_id FROM ("
                     f" SELECT DISTINCT ON (person_id) person_id, id"
                     f" FROM ({statements.addresses(declared, table.link)}) AS known"
-                    f" JOIN {table.name} ON {table.link} = address AND {table.key} IS NULL AND ({table.link_if})"
+                    f" JOIN {table.name} ON {table.link} = address AND {statements.linkable(declared, table)}"
                     f" WHERE person_id = ANY(%s)"
                     f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id)"
                     f" ORDER BY person_id, {table.link_order}) AS found"
@@ -51,7 +51,7 @@ def unlinked() -> list[int]:
             with connection.cursor() as cursor:
                 cursor.execute(
                     f"SELECT DISTINCT person_id FROM ({statements.addresses(declared, table.link)}) AS known"
-                    f" JOIN {table.name} ON {table.link} = address AND {table.key} IS NULL AND ({table.link_if})"
+                    f" JOIN {table.name} ON {table.link} = address AND {statements.linkable(declared, table)}"
                     f" WHERE NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id)"
                     f" LIMIT {MOST_LINKED}"
                 )

@@ -21,10 +21,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Copy:
-    """A place that repeats a fact of another."""
+    """A place that repeats a fact of another. `absent` is the SQL of its value once the source's row is deleted."""
 
     place: Place
     conversion: Conversion = IDENTITY
+    absent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Table:
     # Which of several such rows is taken (an ORDER BY), and which may be at all (a condition), over the row's columns.
     link_order: str = "id"
     link_if: str = "true"
+    # What a row without a person is called, as SQL over its columns; None: there are no such rows.
+    unlinked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ class Declaration:
         """Give every (source, copy) pair once per source."""
         for mirror in self.mirrors:
             if isinstance(mirror, Mirror):
-                yield from (Pair(mirror, mirror.source, copy.place, copy.conversion) for copy in mirror.copies)
+                yield from (
+                    Pair(mirror, mirror.source, copy.place, copy.conversion, copy.absent) for copy in mirror.copies
+                )
             else:
                 for source in mirror.places:
                     yield from (Pair(mirror, source, place, IDENTITY) for place in mirror.places if place != source)
@@ -135,6 +140,7 @@ class Pair:
     source: Place
     copy: Place
     conversion: Conversion
+    absent: str | None = None
 
     @property
     def is_shared(self) -> bool:

@@ -6,6 +6,12 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from sync.tombstones import Hold, Tombstone
+
+__all__ = [
+    "Attempt", "Audit", "Batch", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
+]  # fmt: skip
+
 
 class Debt(models.Model):
     """

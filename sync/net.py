@@ -116,9 +116,27 @@ def view(declaration: Declaration) -> str:
         for name in declaration.targets
     )
     persons = declaration.persons
-    everybody = f"SELECT {persons.key} AS person_id FROM {persons.name}"
+    everybody = (
+        f"SELECT {persons.key} AS person_id, NULL::text AS gone FROM {persons.name} UNION ALL"
+        # Deleted and not there again: what is left to do for them is done by the tombstone, not by debt.
+        " SELECT person_id, CASE WHEN bool_and(applied_at IS NOT NULL) THEN 'deleted'"
+        " WHEN bool_or(hold_id IS NOT NULL) THEN 'parked' ELSE 'due' END"
+        f" FROM sync_tombstone WHERE target = '{persons.name}' AND kind = 'deleted' AND NOT EXISTS"
+        f" (SELECT FROM {persons.name} WHERE {persons.name}.{persons.key} = sync_tombstone.person_id) GROUP BY person_id"
+    )
     states = _states(declaration, everybody, f"CASE t.target {rules} END")
-    return f"CREATE OR REPLACE VIEW contract_sync_state AS\n{states};"
+    return f"CREATE OR REPLACE VIEW contract_sync_state AS\n{states};\n{_unlinked_view(declaration)}"
+
+
+def _unlinked_view(declaration: Declaration) -> str:
+    """Give the view `contract_unlinked` of rows without a person: nothing is kept equal there, and it says why."""
+    rows = " UNION ALL ".join(
+        f"SELECT '{table.name}'::text AS target, id::bigint AS row_id, 'excluded'::text AS state,"
+        f" ({table.unlinked})::text AS reason FROM {table.name} WHERE {table.key} IS NULL"
+        for table in declaration.tables
+        if table.unlinked is not None
+    )
+    return f"CREATE OR REPLACE VIEW contract_unlinked AS\n{rows};" if rows else ""
 
 
 def states_of_owed(declaration: Declaration) -> str:
@@ -127,7 +145,7 @@ def states_of_owed(declaration: Declaration) -> str:
 
     A target of which nothing is owed then counts as in sync, whether it applies or not.
     """
-    return _states(declaration, "SELECT unnest(%s::bigint[]) AS person_id", "true")
+    return _states(declaration, "SELECT unnest(%s::bigint[]) AS person_id, NULL::text AS gone", "true")
 
 
 def _states(declaration: Declaration, people: str, applies: str) -> str:
@@ -137,6 +155,7 @@ def _states(declaration: Declaration, people: str, applies: str) -> str:
   coalesce(l.applied_revision, 0) AS applied_revision,
   coalesce(l.verified_revision, 0) AS verified_revision,
   CASE
+    WHEN p.gone IS NOT NULL THEN p.gone
     WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
     WHEN d.owed_since IS NOT NULL THEN 'due'
     WHEN l.owed_since IS NOT NULL AND l.excluded_reason IS NOT NULL THEN 'excluded'
@@ -150,7 +169,12 @@ def _states(declaration: Declaration, people: str, applies: str) -> str:
   least(l.owed_since, d.owed_since) AS owed_since,
   coalesce(l.attempts, 0) AS attempts,
   l.next_attempt_at,
-  CASE WHEN l.owed_since IS NOT NULL THEN l.last_error_code ELSE d.code END AS last_error_code
+  CASE WHEN l.owed_since IS NOT NULL THEN l.last_error_code ELSE d.code END AS last_error_code,
+  CASE
+    WHEN p.gone IS NOT NULL OR d.owed_since IS NOT NULL THEN NULL
+    WHEN l.owed_since IS NOT NULL THEN l.excluded_reason
+    WHEN NOT {applies} THEN 'no source'
+  END AS excluded_reason
 FROM ({people}) p
 CROSS JOIN (VALUES {targets}) AS t (target)
 LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target

@@ -83,12 +83,29 @@ BEGIN
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NOT NULL THEN
     {append.format(person=f"NEW.{table.key}")};
-  END IF;{link}{_alias(declaration) if table == declaration.persons else ""}
+  END IF;{link}{_alias(declaration) if table == declaration.persons else ""}{_tombstone(table)}
   RETURN NULL;
 END
 """,
         options=AS_OWNER,
     )
+
+
+def _tombstone(table: Table) -> str:
+    """Remember whose row was deleted or taken away; like an alias it waits for nothing and undoes nothing."""
+    return f"""
+  IF TG_OP <> 'INSERT' AND OLD.{table.key} IS NOT NULL THEN
+    BEGIN
+      LOCK TABLE ONLY sync_tombstone IN ROW EXCLUSIVE MODE NOWAIT;
+      IF TG_OP = 'DELETE' THEN
+        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.{table.key}, '{table.name}', OLD.id, 'deleted');
+      ELSIF NEW.{table.key} IS NULL THEN
+        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.{table.key}, '{table.name}', OLD.id, 'unlinked');
+      END IF;
+    EXCEPTION WHEN {ANY_ERROR} THEN
+      NULL;
+    END;
+  END IF;"""
 
 
 def _alias(declaration: Declaration) -> str:

@@ -176,6 +176,18 @@ def addresses(declaration: Declaration, link: str) -> str:
     )
 
 
+def linkable(declaration: Declaration, table: Table) -> str:
+    """Give the condition that a row of a table without a person may be given to one: not what a deleted person left."""
+    persons = declaration.persons
+    return (
+        f"{table.name}.{table.key} IS NULL AND ({table.link_if}) AND NOT EXISTS (SELECT FROM sync_tombstone lost"
+        f" JOIN sync_tombstone gone ON gone.person_id = lost.person_id AND gone.kind = 'deleted'"
+        f" AND gone.target = '{persons.name}' WHERE lost.target = '{table.name}' AND lost.kind = 'unlinked'"
+        f" AND lost.row_id = {table.name}.id"
+        f" AND NOT EXISTS (SELECT FROM {persons.name} p WHERE p.{persons.key} = lost.person_id))"
+    )
+
+
 def shared_column(table: Table, declaration: Declaration) -> str | None:
     """Give the column of the table that may be written in several places, if it has one."""
     for mirror in declaration.mirrors:

@@ -7,7 +7,7 @@ from redis import RedisError
 
 from interventions import intake
 from interventions import operations as interventions
-from sync import delivery, doorbell, drift, identity, ledger, repair
+from sync import deletion, delivery, doorbell, drift, identity, ledger, repair
 
 
 @shared_task(ignore_result=True)
@@ -23,6 +23,7 @@ def sweep() -> None:
     interventions.lapse_retries(at=timezone.now())
     ledger.unblock(schema=ledger.schema_of(delivery.tables()))
     delivery.drain()
+    deletion.retire(at=timezone.now())
 
 
 @shared_task(ignore_result=True)
@@ -58,6 +59,7 @@ def prune() -> None:
     """Keep records no longer than the settings say."""
     drift.prune(at=timezone.now())
     identity.prune(at=timezone.now())
+    deletion.prune(at=timezone.now())
 
 
 def _ring() -> None:

@@ -12,10 +12,16 @@ class TherapistsConfig(AppConfig):
     def ready(self) -> None:
         """Tell `sync` what is a copy of what; this is all it ever hears of therapists. Keep the staff's groups."""
         from django.db.models.signals import post_migrate
+        from django.urls import reverse
 
+        from interventions.handlers import register_page
         from sync.mirrors import register
+        from therapists import identity
         from therapists.mirrors import DECLARATION
         from therapists.roles import sync_groups_after_migrate
 
         register(DECLARATION)
+        register_page(identity.DUPLICATE, lambda row: reverse("admin:therapists_enrollment_duplicate", args=[row]))
+        register_page(identity.APPROVED_ALONE, lambda row: reverse("admin:therapists_enrollment_change", args=[row]))
+        register_page(identity.ORPHAN, lambda _: reverse("admin:therapists_profile_changelist") + "?quarantined=yes")
         post_migrate.connect(sync_groups_after_migrate, dispatch_uid="therapists.roles")

@@ -27,8 +27,16 @@ DECLARATION = Declaration(
             trigger="sync_avatar_from_enrollments",
             link="email_norm",
             link_order="array_position('{approved,pending,rejected}', status), revision DESC, id",
+            unlinked="CASE WHEN superseded_by IS NULL THEN 'applicant' ELSE 'superseded' END",
+            link_if="superseded_by IS NULL AND set_apart_for IS DISTINCT FROM email_norm",
         ),
-        Table(PROFILES, key="user_id", trigger="sync_avatar_from_profiles", expected=Expected(STATUS, "approved")),
+        Table(
+            PROFILES,
+            key="user_id",
+            trigger="sync_avatar_from_profiles",
+            expected=Expected(STATUS, "approved"),
+            unlinked="'quarantined'",
+        ),
     ),
     aliases=Aliases("user_aliases", spelling="email", link="email_norm"),
     mirrors=(
@@ -41,7 +49,10 @@ DECLARATION = Declaration(
         Mirror(
             "verification",
             STATUS,
-            (Copy(Place(USERS, "is_verified"), is_one("approved")), Copy(Place(PROFILES, "verification_status"))),
+            (
+                Copy(Place(USERS, "is_verified"), is_one("approved"), absent="false"),
+                Copy(Place(PROFILES, "verification_status"), absent="'pending'"),
+            ),
             routine="sync_verification_status",
             urgency=Urgency.URGENT,
             is_decided=True,

@@ -149,6 +149,15 @@ class Enrollment(models.Model):
     approved_at = models.DateTimeField(null=True, blank=True)
     status_reason = models.TextField("reason", db_default="", blank=True)
     profile_image_url = models.TextField("avatar", null=True, blank=True)
+    superseded_by = models.BigIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The enrollment to which this one gave way, by a person's decision.",
+    )
+    set_apart_for = models.TextField(
+        null=True, blank=True, editable=False, help_text="The address for which a person said: this is somebody else."
+    )
     created_at = models.DateTimeField("since", db_default=Now(), editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True)
 
@@ -169,7 +178,10 @@ class Enrollment(models.Model):
             models.Index(fields=["email_norm"], name="enrollment_unlinked", condition=Q(user__isnull=True)),
             models.Index(fields=["status", "-id"], name="enrollment_by_status"),
         ]
-        permissions = [("decide_enrollment", "May approve, reject and suspend therapists")]
+        permissions = [
+            ("decide_enrollment", "May approve, reject and suspend therapists"),
+            ("merge_enrollment", "May decide about two enrollments of one address"),
+        ]
 
     def __str__(self) -> str:
         return f"enrollment {self.pk}"
@@ -178,7 +190,7 @@ class Enrollment(models.Model):
 class Profile(models.Model):
     """What the public sees of a therapist: copies, every one of them."""
 
-    user = models.OneToOneField(User, models.CASCADE, null=True, blank=True, related_name="profile")
+    user = models.OneToOneField(User, models.SET_NULL, null=True, blank=True, related_name="profile")
     bio = models.TextField(null=True, blank=True)
     experience_years = models.IntegerField(
         "years of experience", null=True, blank=True, validators=[MaxValueValidator(LONGEST_CAREER_YEARS)]
@@ -187,6 +199,9 @@ class Profile(models.Model):
     specialization = ArrayField(models.TextField(), null=True, blank=True)
     verification_status = models.TextField(choices=Status, db_default=Status.PENDING)
     profile_image_url = models.TextField("avatar", null=True, blank=True)
+    quarantined_at = models.DateTimeField(
+        "quarantined since", null=True, blank=True, editable=False, help_text="Since when it has had no user."
+    )
     views = models.BigIntegerField(db_default=0, help_text="Times the public page was opened.")
     created_at = models.DateTimeField("since", db_default=Now(), editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True)

@@ -62,14 +62,14 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
     """
     if unknown := set(changes) - EDITABLE_FACTS:
         raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
-    with _primary(person_id):
+    with primary(person_id):
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes, by)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
         rows = Enrollment.objects.select_for_update(no_key=True) if facts else Enrollment.objects.all()
         enrollment = rows.get(user_id=person_id)
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
-            _save(enrollment, facts)
+            save_facts(enrollment, facts)
         enrollment.user = user
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
     return enrollment
@@ -82,7 +82,7 @@ def change_email(*, person_id: int, email: str, by: str, at: dt.datetime) -> Use
     The address given up still finds them: the database keeps it, whoever changes it. Raises AddressTaken and
     User.DoesNotExist.
     """
-    with _primary():
+    with primary(person_id):
         user = _edited_user(person_id, {EMAIL: email}, by)
         if user is None:
             raise User.DoesNotExist
@@ -113,7 +113,7 @@ def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: 
     The same decision again changes the reason only. Raises Enrollment.DoesNotExist.
     """
     wanted = STATUS_AFTER[Decision(decision)]
-    with _primary():
+    with primary():
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(pk=enrollment_id)
         if wanted is Status.APPROVED and enrollment.user_id is not None:
             _ensure_profile(enrollment.user_id)
@@ -121,7 +121,7 @@ def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: 
         facts: dict[str, object] = {"status_reason": reason, "status": wanted}
         if before != wanted:
             facts["approved_at"] = at if wanted is Status.APPROVED else None
-        _save(enrollment, facts)
+        save_facts(enrollment, facts)
         if before != wanted:
             History.objects.create(
                 actor=by, action=str(decision), object_type="enrollment", object_id=str(enrollment.pk),
@@ -162,19 +162,20 @@ def fix_all_inconsistencies() -> dict[str, int | None]:
 
 
 @contextmanager
-def _primary(*people: int) -> Iterator[None]:
+def primary(*people: int) -> Iterator[None]:
     """Give one transaction that waits for other writers only so long; raises OperationalError then."""
     with transaction.atomic():
-        _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+        set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
         reach("therapists.before_write", people)
         yield
         reach("therapists.before_commit", people)
         # Copies are made by the COMMIT: what hangs there, somebody's trigger on a copy, is cut short and owed.
-        _set_bounds(PRIMARY_LOCK_MS, COMMIT_MS)
+        set_bounds(PRIMARY_LOCK_MS, COMMIT_MS)
     reach("therapists.after_commit", people)
 
 
-def _set_bounds(lock_ms: int, statement_ms: int) -> None:
+def set_bounds(lock_ms: int, statement_ms: int) -> None:
+    """Bound what this transaction waits for, from now on."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}")
 
@@ -216,10 +217,10 @@ def _save_user(user: User, facts: list[str]) -> None:
 
 
 def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
-    with _primary(person_id):
+    with primary(person_id):
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
         if enrollment.profile_image_url != url:
-            _save(enrollment, {"profile_image_url": url})
+            save_facts(enrollment, {"profile_image_url": url})
         else:
             _make_newest(person_id)
     logger.info("therapists.avatar.named", extra={"person_id": person_id, "removed": url is None, "actor": by})
@@ -236,7 +237,8 @@ def _make_newest(person_id: int) -> None:
     ledger.owe(people=[person_id], targets=declaration().targets, reason="asked")
 
 
-def _save(enrollment: Enrollment, facts: Mapping[str, object]) -> None:
+def save_facts(enrollment: Enrollment, facts: Mapping[str, object]) -> None:
+    """Write these columns of an enrollment and no others, in the caller's transaction."""
     for fact, value in facts.items():
         setattr(enrollment, fact, value)
     # Named fields only: a stale full-row save would be a write like any other.
@@ -247,13 +249,13 @@ def _ensure_profile(person_id: int) -> None:
     """Make the profile's row where it is missing; its trouble is written down by the net and never undoes a decision."""
     try:
         with transaction.atomic():
-            _set_bounds(PROFILE_LOCK_MS, PROFILE_STATEMENT_MS)
+            set_bounds(PROFILE_LOCK_MS, PROFILE_STATEMENT_MS)
             Profile.objects.bulk_create([Profile(user_id=person_id)], ignore_conflicts=True)
             with connection.cursor() as cursor:
                 # Foreign keys are checked at commit, outside this savepoint, unless asked for now. Nothing else is
                 # pending yet, so no copy is made early.
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            _set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+            set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
     except DatabaseError as error:
         code = getattr(error.__cause__, "sqlstate", None) or type(error).__name__
         logger.warning("therapists.profile.not_created", extra={"person_id": person_id, "code": code})

@@ -21,14 +21,17 @@ _LOOK = (
     "sync.view_gap",
     "sync.view_audit",
     "sync.view_run",
+    "sync.view_hold",
 )
 _OPERATE = ("interventions.retry_intervention", "interventions.resolve_intervention")
 _LEAD = (
     "interventions.accept_difference",
     "interventions.adopt_value",
     "therapists.decide_enrollment",
+    "therapists.merge_enrollment",
     "sync.repair_run",
     "sync.undo_run",
+    "sync.decide_hold",
 )
 
 # Role to permissions, least first; superusers may do everything and need no group.

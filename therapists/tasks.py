@@ -3,10 +3,16 @@
 from celery import shared_task
 from django.utils import timezone
 
-from therapists import images
+from therapists import identity, images
 
 
 @shared_task(ignore_result=True)
 def remove_unused_avatars() -> None:
     """Delete uploaded files that no place has named for a day."""
     images.remove_unused_avatars(at=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def review_identity() -> None:
+    """Keep one item for each duplicate, approved applicant and kind of orphan."""
+    identity.review(at=timezone.now())

@@ -17,7 +17,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from interventions import operations, queries
 from interventions.admin import adoption, reasons, sentences, table
-from interventions.handlers import Comparison, Entity, handler
+from interventions.handlers import Comparison, Entity, handler, page_of
 from interventions.models import Intervention, Resolution, State
 
 MOST_AT_ONCE = 100
@@ -69,6 +69,7 @@ def page(admin: "ModelAdmin[Intervention]", request: HttpRequest, object_id: str
         "may_retry": entity is not None and not found.resolved and _may(request, "retry_intervention"),
         "may_resolve": not found.resolved and _may(request, "resolve_intervention"),
         "retry_url": reverse("admin:interventions_intervention_retry"),
+        "decide_url": None if found.resolved else page_of(found.operation, found.entity_id),
         "resolve_url": reverse("admin:interventions_intervention_resolve"),
         "inbox_url": reverse("admin:interventions_intervention_changelist"),
         "media": admin.media,

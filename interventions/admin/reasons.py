@@ -73,6 +73,23 @@ REASONS = {
     ),
     "reported": REPORTED,
     "": REPORTED,
+    "duplicate_identity": Reason(
+        "two enrollments claim one address",
+        "Look at both side by side, then merge them, keep one, or say that they are two people.",
+    ),
+    "approved_without_user": Reason(
+        "an approved therapist has no user",
+        "Ask them to sign up with the address of their enrollment: it links itself then. Or decide otherwise.",
+    ),
+    "profile_without_user": Reason(
+        "there are profiles without a user",
+        "They are quarantined: kept as they are, shown to nobody, never deleted by a machine. Delete those that nobody "
+        "needs, or give them their user back.",
+    ),
+    "mass_deletion": Reason(
+        "more rows were deleted at once than anybody deletes by hand",
+        "Find out whether it was meant. Let the deletions take effect, or reject them and bring the rows back.",
+    ),
 }
 UNKNOWN = Reason("of an error nobody has described yet", "Look the code up, put the cause right, then retry.")
 

@@ -94,6 +94,13 @@ class TestACollision:
         assert User.objects.get(pk=cast.ada.pk).full_name == "Ada Quist"
         assert Enrollment.objects.get(user=cast.ada).bio != "New."
 
+    def test_p6_is_asked_before_anything_is_written(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+        written: list[User] = []
+        monkeypatch.setattr("therapists.operations._save_user", lambda user, facts: written.append(user))
+        with pytest.raises(AddressTaken):
+            change_email(person_id=cast.ada.pk, email="Ben.Okoro@example.org", by="user:1", at=timezone.now())
+        assert written == []
+
     def test_p6_of_two_at_the_same_moment_one_is_refused_by_the_database(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -10,8 +10,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.timezone import localtime
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from therapists import identity
+from therapists.admin import duplicate
 from therapists.admin.base import BUSY, PersonAdmin, told
 from therapists.models import Enrollment, Profile
 from therapists.operations import STATUS_AFTER, Decision, decide
@@ -28,6 +31,20 @@ class DecisionForm(forms.Form):
         choices=[(one.value, one.value.capitalize()) for one in Decision], widget=forms.RadioSelect
     )
     reason = forms.CharField(required=False, max_length=2_000, widget=forms.Textarea({"rows": 2}))
+
+
+class QuarantineFilter(admin.SimpleListFilter):
+    """Profiles whose person is gone."""
+
+    title, parameter_name = "quarantine", "quarantined"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer those without a user."""
+        return [("yes", "Without a user")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Narrow to those without a user."""
+        return queryset.filter(user=None) if self.value() == "yes" else queryset
 
 
 class PersonRowAdmin(PersonAdmin):
@@ -78,8 +95,16 @@ class Enrollments(PersonRowAdmin):
 
     def get_urls(self) -> list[Any]:
         """Add the address of decisions."""
-        view = self.admin_site.admin_view(self.decide_view)
-        return [path("<int:pk>/decide/", view, name="therapists_enrollment_decide"), *super().get_urls()]
+        guarded = self.admin_site.admin_view
+        return [
+            path("<int:pk>/decide/", guarded(self.decide_view), name="therapists_enrollment_decide"),
+            path("<int:pk>/duplicate/", guarded(self.duplicate_view), name="therapists_enrollment_duplicate"),
+            *super().get_urls(),
+        ]
+
+    def duplicate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show two enrollments of one address side by side, and decide about them."""
+        return duplicate.page(self, request, pk)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -120,13 +145,29 @@ class Profiles(PersonRowAdmin):
     """What the public sees: copies, every one, and how often the page was opened."""
 
     list_display = ("name", "verification_status", "views", "updated_at", "copies_word")
-    list_filter = ("verification_status",)
+    list_filter = (QuarantineFilter, "verification_status")
     search_fields = ("user__full_name", "user__email")
-    readonly_fields = ("user", "views", "created_at", "updated_at")
+    readonly_fields = ("user", "views", "created_at", "updated_at", "quarantine")
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("bio", "experience_years", "phone", "specialization", "verification_status", "profile_image_url")}),
-        ("Row", {"fields": ("user", "views", "created_at", "updated_at")}),
+        ("Row", {"fields": ("user", "quarantine", "views", "created_at", "updated_at")}),
     )  # fmt: skip
+
+    def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
+        """A profile without a user is kept as it is."""
+        return bool(super().has_change_permission(request, obj)) and (obj is None or obj.user_id is not None)
+
+    @admin.display(description="Quarantine")
+    def quarantine(self, row: Profile) -> str:
+        """Say since when a profile has had no user, and what becomes of it."""
+        if row.user_id is not None:
+            return "No: it has a user."
+        since = row.quarantined_at or timezone.now()
+        until = localtime(since + identity.QUARANTINE).strftime("%-d %B %Y")
+        return (
+            f"Since {localtime(since).strftime('%-d %B %Y')}: it has no user, is shown to nobody and cannot be changed."
+            f" It is kept at least until {until}; no machine ever deletes it."
+        )
 
     @admin.display(description="Name", ordering="user__full_name")
     def name(self, row: Profile) -> str:

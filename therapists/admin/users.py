@@ -7,13 +7,15 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet, TextField, Value
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from sync.identity import find_by_earlier_address
 from sync.people import MOST_FOUND
+from therapists.admin import erase
 from therapists.admin.base import PersonAdmin
 from therapists.models import User, normal_form
 
@@ -72,6 +74,22 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
     add_fieldsets: Any = (
         (None, {"fields": ("email", "full_name", "user_type", "usable_password", "password1", "password2")}),
     )
+
+    change_form_outer_after_template = "admin/therapists/erase_link.html"
+
+    def get_urls(self) -> list[Any]:
+        """Add the address where a person is erased."""
+        view = self.admin_site.admin_view(erase.page)
+        return [path("<int:pk>/erase/", view, name="therapists_user_erase"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Offer to erase the person to those who may."""
+        may = request.user.is_superuser and object_id.isdecimal()
+        shown = {"erase_link": reverse("admin:therapists_user_erase", args=[object_id]) if may else ""}
+        response: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
+        return response
 
     @admin.display(description="Password")
     def password_note(self, row: User) -> str:

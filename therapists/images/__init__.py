@@ -1,8 +1,17 @@
 """Avatars: what is accepted, how it is made small and harmless, where it is kept and when it may go."""
 
 from therapists.images.encoding import ImageRefused, Upload, reencoded
-from therapists.images.files import FOLDER, NAME, remove_unused_avatars, store, unused_avatars
+from therapists.images.files import (
+    FOLDER,
+    NAME,
+    delete_unused,
+    named_by,
+    remove_unused_avatars,
+    store,
+    unused_avatars,
+)
 
 __all__ = [
-    "FOLDER", "NAME", "ImageRefused", "Upload", "reencoded", "remove_unused_avatars", "store", "unused_avatars",
+    "FOLDER", "NAME", "ImageRefused", "Upload", "delete_unused", "named_by", "reencoded", "remove_unused_avatars", "store",
+    "unused_avatars",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -50,6 +50,27 @@ def remove_unused_avatars(*, at: dt.datetime) -> int:
         default_storage.delete(name)
         removed += 1
     return removed
+
+
+def named_by(ids: Mapping[str, list[int]]) -> set[str]:
+    """Give the names of the files that these rows (table to ids) name."""
+    found: set[str] = set()
+    for place in _places():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT substring({place.column} from '{NAME.pattern}') FROM {place.table} WHERE id = ANY(%s)",
+                [ids[place.table]],
+            )
+            found.update(row[0] for row in cursor.fetchall() if row[0] is not None)
+    return found
+
+
+def delete_unused(names: list[str]) -> None:
+    """Delete those of the files that no place names, at once. Raises DatabaseError as unused_avatars()."""
+    used = _used(names)
+    for name in names:
+        if name not in used:
+            default_storage.delete(name)
 
 
 def _flush(name: str) -> None:

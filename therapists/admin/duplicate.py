@@ -1,0 +1,126 @@
+"""Two enrollments of one address, side by side, and what a person decides about them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.timesince import timesince
+
+from interventions.admin import sentences
+from therapists import duplicates, identity
+from therapists.admin.base import BUSY, told
+from therapists.duplicates import ChangedMeanwhile, Choice, DecidedAlready
+from therapists.models import Enrollment
+
+PERMISSION = "therapists.merge_enrollment"
+DONE = {
+    Choice.MERGE: "Merged: {kept} stands for the address now.",
+    Choice.KEEP_A: "Kept {kept}; the other takes no part from now on and stays as it is.",
+    Choice.KEEP_B: "Kept {kept}; the other takes no part from now on and stays as it is.",
+    Choice.TWO_PEOPLE: "Noted: two people. {kept} stands for the address; the other is not linked by it.",
+}
+UNCONFIRMED = "Nothing was decided: tick the box to say that you compared both."
+CHANGED = "Nothing was decided: one of the two was changed since you compared them. Compare them again."
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """One fact of both; `is_picked` where a merge may take it from either side."""
+
+    name: str
+    label: str
+    first: object
+    second: object
+    is_picked: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two say different things."""
+        return self.first != self.second
+
+
+def page(admin: "ModelAdmin[Enrollment]", request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the two, and on POST decide as the form says; tells the second of two people what the first did."""
+    if request.method not in {"GET", "HEAD", "POST"}:
+        return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+    if not admin.has_view_permission(request) or (request.method == "POST" and not request.user.has_perm(PERMISSION)):
+        raise PermissionDenied
+    if request.method == "POST":
+        _decide(request, pk)
+        return HttpResponseRedirect(request.path)
+    clash = identity.clash_of(pk)
+    first, second = clash.members[:2] if clash else (None, None)
+    context = admin.admin_site.each_context(request) | {
+        "title": "Two enrollments, one address",
+        "opts": Enrollment._meta,
+        "first": first,
+        "second": second,
+        "others": len(clash.members) - 2 if clash else 0,
+        "rows": _rows(first, second) if first and second else [],
+        "compared": identity.digest(first, second) if first and second else "",
+        "may_decide": request.user.has_perm(PERMISSION),
+        "before": "" if clash else _told(duplicates.last_decision(pk)),
+        "inbox_url": reverse("admin:interventions_intervention_changelist"),
+        "media": admin.media,
+        "is_popup": False,
+    }
+    return TemplateResponse(request, "admin/therapists/duplicate.html", context)
+
+
+def _decide(request: HttpRequest, pk: int) -> None:
+    form = request.POST
+    if form.get("confirmed") != "yes":
+        messages.error(request, UNCONFIRMED)
+        return
+    try:
+        choice = Choice(form.get("choice", ""))
+        kept = duplicates.decide(
+            first_id=int(form.get("first", "")), second_id=int(form.get("second", "")), choice=choice,
+            picks={name: form[f"pick_{name}"] for name in identity.MERGED if f"pick_{name}" in form},
+            compared=form.get("compared", ""), by=f"user:{request.user.pk}", at=timezone.now(),
+        )  # fmt: skip
+    except DecidedAlready as decided:
+        messages.warning(request, f"Nothing was decided: {_told(decided.line)}")
+    except ChangedMeanwhile:
+        messages.warning(request, CHANGED)
+    except ValueError:
+        messages.error(request, "Choose what you decide. Nothing was changed.")
+    except OperationalError:
+        messages.error(request, BUSY)
+    else:
+        messages.success(request, f"{DONE[choice].format(kept=kept)} {told(kept.user_id)}")
+
+
+def _told(line: Any) -> str:
+    """Tell the second of two people who was first, and with what."""
+    if line is None:
+        return "They do not claim one address any more."
+    who = sentences.who([line.actor])[line.actor]
+    ago = timesince(line.at, timezone.now()).split(",")[0]
+    return f"{who} decided {ago} ago: {sentences.ACTIONS[line.action].lower()}."
+
+
+def _rows(first: Enrollment, second: Enrollment) -> list[FactRow]:
+    names = ["email", "full_name", *(name for name in identity.MERGED if name != "full_name"), *identity.BESIDE_STATUS]
+    labels = {field.name: str(field.verbose_name) for field in Enrollment._meta.concrete_fields}
+    return [
+        FactRow(
+            name,
+            labels[name],
+            _shown(first, name),
+            _shown(second, name),
+            is_picked=name in identity.MERGED and (name != "full_name" or first.user_id is None),
+        )
+        for name in names
+    ]
+
+
+def _shown(row: Enrollment, name: str) -> object:
+    return row.get_status_display() if name == "status" else getattr(row, name)

@@ -1,0 +1,227 @@
+"""Erase a person from every table and file. History stays: it holds ids and codes only."""
+
+import datetime as dt
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+
+from interventions import intake
+from interventions.correlation import request_id
+from interventions.models import History
+from therapists import images
+from therapists.models import Enrollment, Profile, User
+from therapists.operations import set_bounds
+
+logger = logging.getLogger(__name__)
+
+ERASED = "erased"
+WAIT_MS, STATEMENT_MS = 2_000, 60_000
+
+# Every table that may hold something of a person. Rows that are theirs alone go; `{people}`, `{enrollments}` and
+# `{profiles}` stand for the parameters. The order is that of the deletions: debt and ledger last, for deleting owes.
+ROWS: dict[str, str] = {
+    "users_groups": "user_id = ANY(%(people)s)",
+    "users_user_permissions": "user_id = ANY(%(people)s)",
+    "therapist_profiles": "id = ANY(%(profiles)s)",
+    "therapist_enrollments": "id = ANY(%(enrollments)s)",
+    "users": "id = ANY(%(people)s)",
+    "user_aliases": "person_id = ANY(%(people)s)",
+    "sync_lost_value": "person_id = ANY(%(people)s)",
+    "sync_run_change": "person_id = ANY(%(people)s)",
+    "sync_attempt": "person_id = ANY(%(people)s)",
+    "sync_debt": "person_id = ANY(%(people)s)",
+    "sync_ledger": "person_id = ANY(%(people)s)",
+}
+# Rows that stay, and what becomes of their columns: an SQL expression, or None where a column holds ids, codes, times
+# and numbers only. A column that is not named here fails a test.
+_THEIRS = (
+    "person_id = ANY(%(people)s) OR lower(entity_id) = ANY(%(addresses)s) OR (person_id IS NULL AND CASE target"
+    " WHEN 'therapist_enrollments' THEN entity_id = ANY(%(enrollments)s::text[]) WHEN '' THEN entity_id = ANY(%(people)s::text[]) END)"
+)
+_MENTIONS = (
+    "EXISTS (SELECT FROM unnest(%(addresses)s::text[]) AS address"
+    " WHERE strpos(lower(concat(entity_id, error, payload, resolution_notes)), address) > 0)"
+)
+_LOG = {
+    "id": None, "operation": None, "timestamp": None, "resolved_by": None, "person_id": None, "target": None,
+    "code": None, "cause": None, "attempts": None, "last_failed_at": None, "retry_by": None, "attempt_id": None,
+    "entity_id": "CASE WHEN entity_id ~ '^[0-9]+$' THEN entity_id ELSE 'erased' END",
+    "error": "'erased'", "payload": "NULL", "resolution_notes": "NULL", "compared": "NULL",
+    # What only mentions them stays open for whoever it is about.
+    "resolved": f"resolved OR coalesce({_THEIRS}, false)", "retry_until": "NULL",
+    "state": f"CASE WHEN coalesce({_THEIRS}, false) THEN 'resolved' ELSE state END",
+    "resolution": f"CASE WHEN coalesce({_THEIRS}, false) THEN coalesce(resolution, 'superseded') ELSE resolution END",
+    "resolved_at": f"CASE WHEN coalesce({_THEIRS}, false) THEN coalesce(resolved_at, now()) ELSE resolved_at END",
+}  # fmt: skip
+_ADMIN_LOG = {
+    "id": None, "action_time": None, "object_id": None, "action_flag": None, "content_type_id": None, "user_id": None,
+    "object_repr": "'erased'", "change_message": "''",
+}  # fmt: skip
+SCRUBBED: dict[str, tuple[str, dict[str, str | None]]] = {
+    "manual_intervention_log": (f"({_THEIRS} OR {_MENTIONS}) AND error <> 'erased'", _LOG),
+    "django_admin_log": (
+        "object_repr <> 'erased' AND (user_id = ANY(%(people)s) OR (content_type_id, object_id) IN"
+        " (SELECT * FROM unnest(%(types)s::int[], %(objects)s::text[])))",
+        _ADMIN_LOG,
+    ),
+}
+# Tables that hold nothing of anybody, or ids, codes and times alone. Sessions are opened one by one: see _sessions().
+IMPERSONAL: dict[str, frozenset[str]] = {
+    table: frozenset(columns.split())
+    for table, columns in {
+        "intervention_history": "id at actor action object_type object_id from_state to_state run_id request_id",
+        "failed_request": "id operation hour number",
+        "sync_tombstone": "id person_id target row_id kind at applied_at hold_id",
+        "sync_hold": "id target opened_at decided_at decided_by is_released",
+        "sync_batch": "id pid backend_start server_start people deaths",
+        "sync_gap": "id opened_at closed_at audited_at",
+        "sync_audit": "id started_at finished_at is_full revision xid covered found",
+        "sync_run": "id kind state undoes_id asked_by asked_at started_at moved_at finished_at is_for_workers until_person"
+        " after_person rounds plan tally",
+        "django_session": "session_key session_data expire_date",
+        "django_migrations": "id app name applied",
+        "django_content_type": "id app_label model",
+        "auth_permission": "id name content_type_id codename",
+        "auth_group": "id name",
+        "auth_group_permissions": "id group_id permission_id",
+    }.items()
+}
+
+
+@dataclass
+class Subject:
+    """Whose data goes: the ids under which they are known, and the addresses by which others wrote about them."""
+
+    people: list[int] = field(default_factory=list)
+    enrollments: list[int] = field(default_factory=list)
+    profiles: list[int] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+
+class NobodyThere(Exception):
+    """Nothing is kept under this id."""
+
+
+def find(*, person_id: int | None = None, enrollment_id: int | None = None) -> Subject:
+    """
+    Find everything that is kept of a person, also one who was deleted, or of an applicant by their enrollment.
+
+    Raises NobodyThere.
+    """
+    people = [person_id] if person_id is not None else []
+    enrollments, profiles = [enrollment_id] if enrollment_id is not None else [], list[int]()
+    with connection.cursor() as cursor:
+        if enrollment_id is not None:
+            cursor.execute("SELECT user_id FROM therapist_enrollments WHERE id = %s", [enrollment_id])
+            people += [row[0] for row in cursor.fetchall() if row[0] is not None]
+        for table, found in (("therapist_enrollments", enrollments), ("therapist_profiles", profiles)):
+            cursor.execute(
+                f"SELECT id FROM {table} WHERE user_id = ANY(%(people)s) OR id IN (SELECT row_id FROM sync_tombstone"
+                f" WHERE target = '{table}' AND kind = 'unlinked' AND person_id = ANY(%(people)s)) AND user_id IS NULL",
+                {"people": people},
+            )
+            found += [row[0] for row in cursor.fetchall() if row[0] not in found]
+        # What gave way to theirs is theirs.
+        cursor.execute("SELECT id FROM therapist_enrollments WHERE superseded_by = ANY(%s)", [enrollments])
+        enrollments += [row[0] for row in cursor.fetchall() if row[0] not in enrollments]
+    subject = Subject(people, enrollments, profiles)
+    users = User.objects.filter(pk__in=people)
+    if not users and not Enrollment.objects.filter(pk__in=enrollments) and not counts(subject):
+        raise NobodyThere
+    subject.addresses, subject.files = _addresses(subject), _files(subject)
+    return subject
+
+
+def counts(subject: Subject) -> dict[str, int]:
+    """Count what would go, table by table; tables without a row of theirs are left out."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table, (where, _) in ({name: (where, {}) for name, where in ROWS.items()} | SCRUBBED).items():
+            cursor.execute(f"SELECT count(*) FROM {table} WHERE {where}", _words(subject))
+            found[table] = int(cursor.fetchone()[0])
+    found["django_session"] = len(_sessions(subject))
+    found["avatar files"] = len(subject.files)
+    return {name: number for name, number in found.items() if number}
+
+
+def erase(*, subject: Subject, by: str, at: dt.datetime) -> dict[str, int]:
+    """
+    Erase the person in one transaction, then their files; gives what went. This cannot be undone.
+
+    A tombstone and one line of history stay, with ids only. What a backup holds is not reached from here.
+    """
+    # What still waits to be written into the log is about to be: it must be there to be found.
+    intake.take_in()
+    with transaction.atomic():
+        set_bounds(WAIT_MS, STATEMENT_MS)
+        list(User.objects.select_for_update().filter(pk__in=subject.people).order_by("pk"))
+        list(Enrollment.objects.select_for_update().filter(pk__in=subject.enrollments).order_by("pk"))
+        list(Profile.objects.select_for_update().filter(pk__in=subject.profiles).order_by("pk"))
+        subject.addresses, subject.files = _addresses(subject), _files(subject)
+        gone = counts(subject)
+        with connection.cursor() as cursor:
+            for table, (where, columns) in SCRUBBED.items():
+                changes = ", ".join(f"{name} = {value}" for name, value in columns.items() if value is not None)
+                cursor.execute(f"UPDATE {table} SET {changes} WHERE {where}", _words(subject))
+            for table, where in ROWS.items():
+                cursor.execute(f"DELETE FROM {table} WHERE {where}", _words(subject))
+        Session.objects.filter(pk__in=_sessions(subject)).delete()
+        History.objects.bulk_create(
+            History(actor=by, action=ERASED, object_type=kind, object_id=str(pk), request_id=request_id.get())
+            for kind, ids in (("user", subject.people), ("enrollment", subject.enrollments))
+            for pk in ids
+        )
+    images.delete_unused(subject.files)
+    logger.info("therapists.person.erased", extra={"people": subject.people, "actor": by})
+    return gone
+
+
+def _words(subject: Subject) -> dict[str, Any]:
+    """Give the parameters of every statement."""
+    objects = [
+        (ContentType.objects.get_for_model(model).pk, str(pk))
+        for model, ids in ((User, subject.people), (Enrollment, subject.enrollments), (Profile, subject.profiles))
+        for pk in ids
+    ]
+    return {
+        "people": subject.people, "enrollments": subject.enrollments, "profiles": subject.profiles,
+        "addresses": subject.addresses, "types": [kind for kind, _ in objects], "objects": [pk for _, pk in objects],
+    }  # fmt: skip
+
+
+def _addresses(subject: Subject) -> list[str]:
+    """Collect every address that they have or had, as it was spelled and as it is compared; lower case."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT lower(word) FROM (SELECT unnest(ARRAY[email, email_norm]) AS word FROM users WHERE id = ANY(%(people)s)"
+            " UNION ALL SELECT unnest(ARRAY[email, email_norm]) FROM user_aliases WHERE person_id = ANY(%(people)s)"
+            " UNION ALL SELECT unnest(ARRAY[email, email_norm]) FROM therapist_enrollments WHERE id = ANY(%(enrollments)s)"
+            ") AS known WHERE word LIKE '%%@%%'",
+            {"people": subject.people, "enrollments": subject.enrollments},
+        )
+        return sorted(row[0] for row in cursor.fetchall())
+
+
+def _files(subject: Subject) -> list[str]:
+    """Find the avatar files that their rows name."""
+    ids = {
+        "users": subject.people,
+        "therapist_enrollments": subject.enrollments,
+        "therapist_profiles": subject.profiles,
+    }
+    return sorted(images.named_by(ids))
+
+
+def _sessions(subject: Subject) -> list[str]:
+    """Find their sessions: what a session says is signed and encoded, so each is opened."""
+    theirs = {str(person) for person in subject.people}
+    return [
+        session.pk
+        for session in Session.objects.iterator()
+        if str(session.get_decoded().get("_auth_user_id")) in theirs
+    ]

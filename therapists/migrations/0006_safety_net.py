@@ -1,0 +1,14 @@
+"""The safety net as it was declared when this migration was written."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = (Path(__file__).parent / "sql" / "0006_safety_net.sql").read_text()
+
+
+class Migration(migrations.Migration):
+    """Frozen: a change of the declaration is a new migration with a file of its own."""
+
+    dependencies = [("therapists", "0005_identity"), ("sync", "0007_deletion")]
+    operations = [migrations.RunSQL(SQL, migrations.RunSQL.noop)]
