@@ -17,7 +17,7 @@ from sync.reconcile import LOCKED, TIMED_OUT
 # take longer than the second. A machine so busy that the smallest batch needs more gets on all the same, by a longer limit.
 STATEMENT_MS, BEGIN_MS, AIM_MS = 50, 45, 35
 SMALLEST_MS = 1_000
-FIRST_SIZE, LEAST_SIZE, LARGEST_SIZE = 100, 10, 2_000
+FIRST_SIZE, LEAST_SIZE, LARGEST_SIZE = 100, 25, 2_000
 # Why a row was not written: it is another than the one that was read.
 CHANGED = "changed"
 

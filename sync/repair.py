@@ -1,15 +1,18 @@
 """Find drift and owe it, or write many at a time in a run; forget what was replaced."""
 
+import datetime as dt
 import logging
 import time
 import uuid
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.utils import timezone
 
+from interventions import failures
 from sync import identity, ledger, marks, mending, runs, surveys, undoing
 from sync.mirrors import declaration
-from sync.models import Gap, LostValue, Run, RunChange, RunKind, RunState
+from sync.models import Gap, Run, RunChange, RunKind, RunState
 
 # A task takes a run so much further and leaves the rest to the next: nothing holds a worker for long.
 WORKERS_SECONDS = 20
@@ -64,10 +67,12 @@ def advance_for_workers(*, seconds: float = WORKERS_SECONDS) -> None:
             pass
 
 
-def erase_person(person_id: int) -> None:
-    """Forget every value of a person that was replaced; how often something was written stays countable."""
-    LostValue.objects.filter(person_id=person_id).delete()
-    RunChange.objects.filter(person_id=person_id).update(before=None, after=None)
+def prune(*, at: dt.datetime) -> None:
+    """Forget replaced values after their time, with them the chance of an undo, and audits and counts of long ago."""
+    since = at - dt.timedelta(days=settings.SYNC_LOST_VALUES_KEPT_DAYS)
+    RunChange.objects.filter(run__asked_at__lt=since).exclude(before=None).update(before=None, after=None)
+    marks.prune(at=at)
+    failures.prune(at=at)
 
 
 def owe_unlinked() -> int:

@@ -117,7 +117,7 @@ def report(run: Run) -> Counter[str]:
     wanted = Q(outcome__in=("undone", "kept")) if run.kind == RunKind.UNDO else ~Q(outcome__in=("undone", "kept"))
     if run.kind == RunKind.REPAIR:
         # What was undone or kept later had been written.
-        counts["written"] += RunChange.objects.filter(run=of, outcome__in=("undone", "kept")).count()
+        counts += Counter(written=RunChange.objects.filter(run=of, outcome__in=("undone", "kept")).count())
     rows = RunChange.objects.filter(wanted, run=of).values_list("outcome", "code").annotate(Count("pk"))
     for outcome, code, number in rows:
         counts[f"{outcome}: {code}" if outcome in {"left", "kept"} and code else outcome] += number

@@ -60,6 +60,7 @@ def prune() -> None:
     drift.prune(at=timezone.now())
     identity.prune(at=timezone.now())
     deletion.prune(at=timezone.now())
+    repair.prune(at=timezone.now())
 
 
 def _ring() -> None:

@@ -33,6 +33,10 @@ LEFT = {
     "owed": "owed: left to the workers", "P0002": "left to staff: the row is missing", "P0003": "left: more than one row",
     "KW003": "left to staff: the source cannot be read", "KW001": "left to staff: different again when read back",
 }  # fmt: skip
+STRAYS = {
+    "unlinked": "applicants without a user: nothing to copy yet", "duplicate": "second row of an address: left to staff",
+    "orphan": "row of nobody: left to staff",
+}  # fmt: skip
 WRONG = "The run is not in a state in which that can be done any more; this is how it stands now."
 
 
@@ -167,7 +171,7 @@ def _plan(plan: dict[str, Any]) -> list[tuple[str, str, str, int]]:
         words = {"missing": "no row: left to staff", "owed": "owed: left to the workers", "accepted": "accepted: stays"}
         rows += [(target, "", words[kind], kinds[kind]) for kind in words if kinds[kind]]
     for table, found in plan.get("strays", {}).items():
-        rows += [(table, "", f"{kind}: left to staff", n) for kind, n in found.items() if n]
+        rows += [(table, "", STRAYS.get(kind, kind), n) for kind, n in found.items() if n]
     return rows
 
 

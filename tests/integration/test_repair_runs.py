@@ -11,12 +11,13 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from interventions.models import History, Intervention
-from sync import mending, repair, runs, surveys
+from sync import mending, repair, runs, surveys, tasks
 from sync.differences import Comparison
 from sync.mirrors import declaration
 from sync.models import Debt, Run, RunChange, RunState
 from tests import fakes
 from tests.factories import therapists
+from therapists import erasure
 from therapists.models import Enrollment, Profile, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -214,10 +215,20 @@ class TestARun:
         with pytest.raises(CommandError, match="no such run"):
             call_command("repair_drift", run=uuid.uuid4())
 
+    def test_p9_replaced_values_go_after_their_time(self, settings: Any) -> None:
+        drifted(2)
+        run = repaired(apply=True)
+        tasks.prune()
+        assert RunChange.objects.exclude(before=None).count() == 2
+        settings.SYNC_LOST_VALUES_KEPT_DAYS = 0
+        tasks.prune()
+        assert not RunChange.objects.exclude(before=None).exists()
+        assert runs.report(run)["written"] == 2
+
     def test_p9_a_persons_replaced_values_can_be_erased(self) -> None:
         people = drifted(2)
         run = repaired(apply=True)
-        repair.erase_person(people[0].pk)
-        assert RunChange.objects.get(person_id=people[0].pk).before is None
+        erasure.erase(subject=erasure.find(person_id=people[0].pk), by="system", at=timezone.now())
+        assert not RunChange.objects.filter(person_id=people[0].pk).exists()
         undo = repaired(undo=run.pk)
         assert runs.report(undo)["undone"] == 1
