@@ -3,7 +3,7 @@
 from sync import statements
 from sync.functions import Function
 from sync.mirrors import Declaration, Table
-from sync.routines import ANY_ERROR, AS_OWNER, facts
+from sync.routines import ANY_ERROR, AS_OWNER, CLEAN, facts
 
 # Rows of one transaction that are copied at commit; later ones are only owed. Copying row by row costs nine times a
 # bare UPDATE of 100,000 rows, copying the first 200 and owing the rest three times.
@@ -34,7 +34,10 @@ BEGIN
     RETURN NULL;
   END IF;
   PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.{table.key}, {_columns_changed(declaration, table)}), true);
-{calls}  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
+{calls}  -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
+  IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL)
+  THEN failed := '{CLEAN}'; END IF;
+  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN {ANY_ERROR} THEN
   PERFORM set_config('keepwell.copied', '', true);

@@ -6,6 +6,8 @@ from sync.mirrors import Declaration, Mirror, Table
 
 SEARCH_PATH = "pg_catalog, public, pg_temp"
 AS_OWNER = f"SECURITY DEFINER SET search_path = {SEARCH_PATH}"
+# What copying says of a row of which nothing failed and nothing else is owed.
+CLEAN = "="
 # A caught error must include the two conditions that OTHERS leaves out, or a statement timeout breaks the user's write.
 ANY_ERROR = "query_canceled OR assert_failure OR OTHERS"
 
@@ -148,6 +150,8 @@ def debt(declaration: Declaration, table: Table) -> Function:
         for flow in statements.flows(declaration, source=table.name)
     )
     everywhere = text_array(declaration.targets)
+    owned = owned_copies(declaration, table)
+    may_drift = f" AND NOT {statements.changed(owned)}" if owned else ""
     return Function(
         f"keepwell_debt_{table.name}",
         f"""
@@ -159,10 +163,10 @@ DECLARE
   lost jsonb := '{{}}';
   reason text;
 BEGIN
-  IF NEW.{table.key} IS NULL THEN RETURN NULL; END IF;
+  IF NEW.{table.key} IS NULL OR (word = mine || '{CLEAN}'{may_drift}) THEN RETURN NULL; END IF;
   BEGIN
 {uncopied}  IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1));
+    word := rtrim(substr(word, length(mine) + 1), ' {CLEAN}');
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
                   WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL AND target = ANY(owed));

@@ -4,7 +4,8 @@ from tests import conftest  # isort: skip - first, because it sets Django up
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,28 +47,30 @@ class Cost:
 def measure(rounds: int) -> dict[str, Cost]:
     """Save with every layer, with the net alone, bare, and to three tables, call by call on one connection."""
     people, was = therapists(PEOPLE), settings.SYNC_RECEIVERS
-    _copy_tables_without_triggers()
+    with bare_tables():
+        took = _measured(people, rounds)
+    settings.SYNC_RECEIVERS = was
+    assert fakes.behind() == set(), "what was measured did not do its work"
+    return {name: Cost(name, kept) for name, kept in took.items()}
+
+
+def _measured(people: list[User], rounds: int) -> dict[str, list[float]]:
     rows = list(Enrollment.objects.order_by("pk"))
     profiles = {profile.user_id: profile for profile in Profile.objects.all()}
     took: dict[str, list[float]] = {name: [] for name in (EVERYTHING, NET, BARE, THREE)}
-    try:
-        for number in range(rounds + WARM_UP):
-            row = rows[number * 7 % PEOPLE]
-            profile, user = profiles[row.user_id], people[number * 7 % PEOPLE]
-            one, three = partial(_save, row, number), partial(_save_three, row, profile, user, number)
-            found = {
-                EVERYTHING: _timed("public", partial(one, "a"), receivers=True),
-                BARE: _timed("bare, public", partial(one, "b"), receivers=False),
-                NET: _timed("public", partial(one, "c"), receivers=False),
-                THREE: _timed("bare, public", three, receivers=False),
-            }
-            for name, milliseconds in found.items():
-                took[name] += [milliseconds] if number >= WARM_UP else []
-    finally:
-        fakes.sql("SET search_path TO DEFAULT; DROP SCHEMA bare CASCADE")
-        settings.SYNC_RECEIVERS = was
-    assert fakes.behind() == set(), "what was measured did not do its work"
-    return {name: Cost(name, kept) for name, kept in took.items()}
+    for number in range(rounds + WARM_UP):
+        row = rows[number * 7 % PEOPLE]
+        profile, user = profiles[row.user_id], people[number * 7 % PEOPLE]
+        one, three = partial(_save, row, number), partial(_save_three, row, profile, user, number)
+        found = {
+            EVERYTHING: _timed("public", partial(one, "a"), receivers=True),
+            BARE: _timed("bare, public", partial(one, "b"), receivers=False),
+            NET: _timed("public", partial(one, "c"), receivers=False),
+            THREE: _timed("bare, public", three, receivers=False),
+        }
+        for name, milliseconds in found.items():
+            took[name] += [milliseconds] if number >= WARM_UP else []
+    return took
 
 
 def _timed(path: str, save: Callable[[], None], *, receivers: bool) -> float:
@@ -90,6 +93,16 @@ def _save_three(row: Enrollment, profile: Profile, user: User, number: int) -> N
         user.save(update_fields=["is_verified"])
         row.save(update_fields=["bio"])
         profile.save(update_fields=["bio"])
+
+
+@contextmanager
+def bare_tables() -> Iterator[None]:
+    """Keep copies of the three tables, without any trigger, in the schema `bare`."""
+    _copy_tables_without_triggers()
+    try:
+        yield
+    finally:
+        fakes.sql("SET search_path TO DEFAULT; DROP SCHEMA bare CASCADE")
 
 
 def _copy_tables_without_triggers() -> None:
