@@ -440,12 +440,12 @@ DECLARE
   lost jsonb := '{}';
   reason text;
 BEGIN
-  IF NEW.id IS NULL THEN RETURN NULL; END IF;
+  IF NEW.id IS NULL OR (word = mine || '=' AND NOT (OLD.is_verified IS DISTINCT FROM NEW.is_verified)) THEN RETURN NULL; END IF;
   BEGIN
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1));
+    word := rtrim(substr(word, length(mine) + 1), ' =');
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
                   WHERE person_id = NEW.id AND owed_since IS NOT NULL AND target = ANY(owed));
@@ -494,6 +494,9 @@ BEGIN
   PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.id, concat(',', CASE WHEN (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN 'full_name,' END, CASE WHEN (OLD.email IS DISTINCT FROM NEW.email) THEN 'email,' END, CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN 'avatar_url,' END)), true);
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
+  IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.id AND owed_since IS NOT NULL)
+  THEN failed := '='; END IF;
   PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
@@ -560,12 +563,12 @@ DECLARE
   lost jsonb := '{}';
   reason text;
 BEGIN
-  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email)) THEN RETURN NULL; END IF;
   BEGIN
   IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
   IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
   IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1));
+    word := rtrim(substr(word, length(mine) + 1), ' =');
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
                   WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
@@ -624,6 +627,9 @@ BEGIN
   IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.status IS DISTINCT FROM NEW.status) THEN failed := failed || sync_verification_status(); END IF;
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
+  IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.user_id AND owed_since IS NOT NULL)
+  THEN failed := '='; END IF;
   PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
@@ -680,12 +686,12 @@ DECLARE
   lost jsonb := '{}';
   reason text;
 BEGIN
-  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.verification_status IS DISTINCT FROM NEW.verification_status)) THEN RETURN NULL; END IF;
   BEGIN
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
   IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1));
+    word := rtrim(substr(word, length(mine) + 1), ' =');
     -- A copy that was made may be what an item waits for: a worker looks, and settles it.
     owed := ARRAY(SELECT target FROM sync_ledger
                   WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
@@ -769,6 +775,9 @@ BEGIN
   END IF;
   PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
+  -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
+  IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.user_id AND owed_since IS NOT NULL)
+  THEN failed := '='; END IF;
   PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
