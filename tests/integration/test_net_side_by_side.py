@@ -30,11 +30,16 @@ def _database_alone(settings: Any) -> None:
     settings.SYNC_RECEIVERS = False
 
 
+def first_release() -> str:
+    """What the first release's migration froze, without its view: a view that has more columns now takes none back."""
+    return (FROZEN / "0002_safety_net.sql").read_text().split("CREATE OR REPLACE VIEW")[0]
+
+
 @pytest.fixture
 def old_net() -> Iterator[None]:
     """The triggers and functions of the first release, as its migration froze them; ours come back afterwards."""
     fakes.sql(net.uninstall(declaration()))
-    fakes.sql((FROZEN / "0002_safety_net.sql").read_text())
+    fakes.sql(first_release())
     yield
     fakes.sql(net.uninstall(declaration()))
     triggers.install()
@@ -113,8 +118,8 @@ class TestTheNewNetWithOldWorkers:
         self, transactional_db: None
     ) -> None:
         people = therapists(3)
-        for script in ("0002_safety_net.sql", max(path.name for path in FROZEN.glob("*.sql"))):
-            fakes.sql((FROZEN / script).read_text())
+        for script in (first_release(), max(FROZEN.glob("*.sql")).read_text()):
+            fakes.sql(script)
         assert {(part.name, part.state) for part in triggers.status().parts if part.state != "installed"} == set()
         Enrollment.objects.filter(user__in=people).update(specialization="A")
         assert fakes.behind() == set()
