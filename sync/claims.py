@@ -7,7 +7,7 @@ up in ever smaller groups, until whoever takes workers down stands alone.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -121,13 +121,18 @@ FROM dead WHERE sync_batch.id = dead.id RETURNING sync_batch.id, people, dead.be
 """
 
 
+def array(people: Iterable[int]) -> str:
+    """Give ids as PostgreSQL's text of a bigint[]: a driver that renders them one by one costs as much as the work."""
+    return "{" + ",".join(map(str, people)) + "}"
+
+
 def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
     """Take up to `limit` debt rows, oldest first, without waiting; of some people alone, or of anybody."""
     claim = Claim()
     with connection.cursor() as cursor:
         cursor.execute(
             _CLAIM_DEBT,
-            {"limit": limit, "people": None if people is None else list(people), "of_facts": list(_OF_FACTS)},
+            {"limit": limit, "people": None if people is None else array(people), "of_facts": list(_OF_FACTS)},
         )
         for person_id, target, since, is_linkable in cursor.fetchall():
             claim.entities[person_id, target] = since
@@ -139,7 +144,7 @@ def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
 def claim_due(*, limit: int, people: Collection[int]) -> Claim:
     """Lock up to `limit` ledger rows of these people whose next attempt has come, longest due first, without waiting."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DUE, {"limit": limit, "people": list(people)})
+        cursor.execute(_CLAIM_DUE, {"limit": limit, "people": array(people)})
         entities = dict.fromkeys(cursor.fetchall())
     return Claim(entities, {person_id for person_id, _ in entities})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-from sync.claims import Entity
+from sync.claims import Entity, array
 from sync.models import Attempt, Ledger
 
 
@@ -107,7 +107,7 @@ def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None
 def rows(entities: Collection[Entity]) -> dict[Entity, Row]:
     """Give what the ledger says of each entity that has a row."""
     with connection.cursor() as cursor:
-        cursor.execute(_ROWS, {"people": [p for p, _ in entities], "targets": [t for _, t in entities]})
+        cursor.execute(_ROWS, {"people": array(p for p, _ in entities), "targets": [t for _, t in entities]})
         return {(p, t): Row(attempts, since, is_excluded) for p, t, attempts, since, is_excluded in cursor.fetchall()}
 
 
@@ -151,7 +151,7 @@ def settle(*, entities: dict[Entity, bool], duration_ms: int) -> dict[Entity, in
         return {}
     ordered = sorted(entities)
     columns: dict[str, Any] = {
-        "people": [person_id for person_id, _ in ordered],
+        "people": array(person_id for person_id, _ in ordered),
         "targets": [target for _, target in ordered],
         "folded": [int(entities[entity]) for entity in ordered],
     }

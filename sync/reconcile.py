@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from sync import identity, statements
 from sync.backoff import NO_ROW, SEVERAL_ROWS, UNKNOWN_TARGET
-from sync.claims import Entity
+from sync.claims import Entity, array
 from sync.mirrors import Declaration, Place, Table, declaration
 from sync.statements import Flow
 
@@ -69,6 +69,8 @@ def set_bounds(statement_timeout_ms: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS
         cursor.execute(
             f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
             f" SET LOCAL idle_in_transaction_session_timeout = {int(settings.SYNC_TABLE_LEASE_SECONDS * 1000)};"
+            # Everything here is found by keys. Where tables are small the planner would rather read them whole, each batch.
+            " SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
             " SET CONSTRAINTS ALL IMMEDIATE"
         )
 
@@ -199,7 +201,8 @@ def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
     """Write one flow, taking failing people apart until the poison rows stand alone."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT person_id, code, error_object FROM sync_attempt(%s, %s)", [statements.update_people(flow), people]
+            "SELECT person_id, code, error_object FROM sync_attempt(%s, %s)",
+            [statements.update_people(flow), array(people)],
         )
         return {p: Problem(code, named or flow.target.name) for p, code, named in cursor.fetchall()}
 
@@ -207,13 +210,13 @@ def _attempt(flow: Flow, people: list[int]) -> dict[int, Problem]:
 def _short(flow: Flow, people: list[int]) -> dict[int, Problem]:
     """Find who differs, and why that is one's own trouble: a source that nobody can read, somebody's trigger."""
     with connection.cursor() as cursor:
-        cursor.execute(statements.shortfalls(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)"), [people])
+        cursor.execute(statements.shortfalls(flow, f"{statements.COPY}.{flow.target.key} = ANY(%s)"), [array(people)])
         return {person_id: Problem(code, place) for person_id, code, place in cursor.fetchall()}
 
 
 def _people(statement: str, people: Iterable[int]) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, [list(people)])
+        cursor.execute(statement, [array(people)])
         return [row[0] for row in cursor.fetchall()]
 
 
