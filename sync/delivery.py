@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # A task takes up so many batches and leaves the rest to the next: nothing holds a worker for long.
 BATCHES_A_TASK = 200
 BATCH_SECONDS = 0.05
+# Smaller than this a batch costs more than its work: a machine under load would make it worse by small batches.
+BATCH_AT_LEAST = 100
 
 
 @dataclass
@@ -81,7 +83,7 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
                 passed_over.update(group.people)
             # Users' writes wait for a batch's locks: it should be over before anybody notices.
             is_quick = time.monotonic() - started < BATCH_SECONDS
-            size = min(settings.SYNC_BATCH_SIZE, size * 2) if is_quick else max(1, size // 2)
+            size = min(settings.SYNC_BATCH_SIZE, size * 2) if is_quick else max(min(size, BATCH_AT_LEAST), size // 2)
     return total
 
 
@@ -227,8 +229,8 @@ def _schema() -> str:
 def _decide(
     entity: Entity, problem: Problem, before: Row | None, debt_since: dt.datetime | None, at: dt.datetime
 ) -> tuple[Outcome, bool]:
-    # Every try counts, whether the clock or a new edit caused it; what was settled began anew.
-    attempts = (before.attempts if before else 0) + 1
+    # What was settled began anew. An edit is tried at once, and is no reason to wait longer afterwards.
+    attempts = before.attempts + (debt_since is None) if before and before.attempts else 1
     known = [since for since in (before.owed_since if before else None, debt_since) if since]
     owed_since = min(known, default=at)
     verdict = decide(

@@ -126,6 +126,17 @@ def test_p7_what_keeps_failing_waits_longer_and_never_beyond_its_cap(cast: Cast,
         assert {a.outcome for a in tries} == {"55P03"}
 
 
+def test_p7_edits_are_no_reason_to_wait_longer(cast: Cast, settings: Any) -> None:
+    with fakes.locked_row(TARGET, cast.ada.pk):
+        for edit in range(12):
+            Enrollment.objects.filter(user=cast.ada).update(bio=f"edit {edit}")
+            delivery.drain()
+        row = Ledger.objects.get(person_id=cast.ada.pk, target=TARGET)
+        assert row.next_attempt_at is not None
+        assert row.next_attempt_at <= timezone.now() + dt.timedelta(seconds=settings.SYNC_BACKOFF_BASE_SECONDS)
+        assert not Intervention.objects.exists()
+
+
 def test_p7_a_blocked_row_waits_for_a_reason_to_try_again(cast: Cast) -> None:
     with fakes.refusing(TARGET, "bio <> 'refused'"):
         Enrollment.objects.filter(user=cast.ada).update(bio="refused")
@@ -148,7 +159,7 @@ def test_p7_the_daily_audit_gives_blocked_rows_their_chance(cast: Cast) -> None:
         fakes.sweep()
         tasks.audit()
         fakes.settled()
-        assert Ledger.objects.get(person_id=cast.ada.pk, target=TARGET).attempts >= 2
+        assert Attempt.objects.filter(person_id=cast.ada.pk, target=TARGET).count() >= 2
 
 
 def test_p8_a_paused_target_is_left_alone(cast: Cast) -> None:
