@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots mutants storm bench-repair clean
+.PHONY: help run test verify lock screenshots bench-repair mutants storm state-machine clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -17,7 +17,8 @@ help:
 	@echo 'make screenshots  take pictures of the screens'
 	@echo 'make bench-NAME   measure; docs/benchmarks.md says what each shows (BENCH=--help tells its options)'
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
-	@echo 'make storm        let writers, workers and a watcher loose on a few people (STORM_SECONDS=300)'
+	@echo 'make storm        kill real processes and servers beside writers, and count what is lost (STORM_KILLS=2000)'
+	@echo 'make state-machine  play every order of events against the engine (STATE_MACHINE_EXAMPLES=1000)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
 
 # One simple command, so that make starts it without a shell between: who kills make stops Keepwell.
@@ -67,7 +68,12 @@ mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants
 
 storm: $(DEVELOPMENT)
-	@STORM_SECONDS=$${STORM_SECONDS:-300} $(BIN)/python -m pytest tests/concurrency/test_storm.py -q
+	@STORM_KILLS=$${STORM_KILLS:-2000} STORM_CRASHES=$${STORM_CRASHES:-200} STORM_SECONDS=$${STORM_SECONDS:-300} \
+		$(BIN)/python -m pytest tests/storm tests/concurrency/test_storm.py -q -s -p no:randomly
+
+state-machine: $(DEVELOPMENT)
+	@STATE_MACHINE_EXAMPLES=$${STATE_MACHINE_EXAMPLES:-1000} \
+		$(BIN)/python -m pytest tests/concurrency/test_state_machine.py -q
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

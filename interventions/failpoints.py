@@ -35,6 +35,22 @@ POINTS = {
     "sync.after_fan_out": Point("sync.receivers._fan_out", "The copies were tried; the workers are not woken yet."),
     "sync.before_publish": Point("sync.doorbell.Doorbell._try_to_send", "A ring is wanted; the broker has nothing."),
     "sync.after_publish": Point("sync.doorbell.Doorbell._try_to_send", "The broker has the ring, or has refused it."),
+    "sync.fan_out.before_commit": Point("sync.delivery.fan_out", "The request has made copies; not committed."),
+    "sync.fan_out.after_commit": Point("sync.delivery.fan_out", "The request's copies are committed."),
+    "sync.asked.after_commit": Point("sync.delivery.bring_in_line", "Somebody's wish is committed; no work is done."),
+    "sync.before_claim": Point("sync.delivery._batch", "Whom this worker takes up is committed; nothing is claimed."),
+    "sync.after_claim": Point("sync.delivery._deliver", "Debt and due rows are claimed; no copy is locked."),
+    "sync.before_lock": Point("sync.reconcile.bring", "Claimed, and linked; no copy is locked."),
+    "sync.after_lock": Point("sync.reconcile.bring", "Sources and copies are locked; nothing is compared yet."),
+    "sync.before_write": Point("sync.reconcile._bring_flow", "Read: these copies differ; nothing is written."),
+    "sync.after_write": Point("sync.reconcile._bring_flow", "Copies are written; not read back yet."),
+    "sync.before_settle": Point("sync.delivery._deliver", "Copies are written and read back; the ledger is not."),
+    "sync.after_settle": Point("sync.delivery._deliver", "Ledger and items are written; not committed."),
+    "sync.batch.before_commit": Point("sync.delivery._batch", "The batch is done; not committed."),
+    "sync.batch.after_commit": Point("sync.delivery._batch", "The batch is committed; the next one is not begun."),
+    "sync.quarantine.before_commit": Point(
+        "sync.delivery._quarantine", "Who took workers down is put in front of staff; not committed."
+    ),
     "interventions.before_open": Point("interventions.items.open_items", "A target failed; its item is not written."),
     "interventions.after_open": Point("interventions.items.open_items", "Items are written; not committed."),
     "interventions.spool.before_sync": Point(
@@ -120,11 +136,10 @@ class _Orders:
 
     def _order(self, point: str) -> _Order | None:
         try:
-            found = self.file.stat()
+            stamp = _version(self.file)
         except OSError:
             self._stamp, self._orders = None, {}
             return None
-        stamp = f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
         if stamp != self._stamp:
             self._orders, self._stamp = self._read(), stamp
         return self._orders.get(point)
@@ -169,10 +184,9 @@ def allow(file: Path | None) -> None:
 def fired(file: Path) -> dict[str, int]:
     """Tell how often each order of the file was obeyed, in all processes, since the file was written."""
     try:
-        text = file.with_name(f"{file.name}.fired").read_text()
+        return _counted(file.with_name(f"{file.name}.fired").read_text(), _version(file))
     except FileNotFoundError:
         return {}
-    return _counted(text, None)
 
 
 def _obey(orders: _Orders, point: str, people: Iterable[int]) -> None:
@@ -192,10 +206,15 @@ def _obey(orders: _Orders, point: str, people: Iterable[int]) -> None:
     time.sleep(order.seconds)
 
 
+def _version(file: Path) -> str:
+    found = file.stat()
+    return f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
+
+
 def _counted(text: str, stamp: str | None) -> dict[str, int]:
-    """Read the counts; those of another version of the file do not count. A stamp of None takes any."""
+    """Read the counts; those of another version of the file do not count."""
     try:
         found = json.loads(text)
     except ValueError:
         return {}
-    return dict(found["fired"]) if stamp in (None, found["of"]) else {}
+    return dict(found["fired"]) if stamp == found["of"] else {}

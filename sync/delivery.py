@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from interventions import items
+from interventions.failpoints import reach
 from interventions.models import Resolution
 from sync import claims, ledger, reconcile
 from sync.accepted import accepted_places
@@ -102,6 +103,8 @@ def fan_out(person_id: int, *, budget_ms: int) -> bool:
     with transaction.atomic():
         reconcile.set_bounds(budget_ms, lock_timeout_ms=max(1, budget_ms // 4))
         _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]), _schema)
+        reach("sync.fan_out.before_commit", [person_id])
+    reach("sync.fan_out.after_commit", [person_id])
     return bool(ledger.debt_codes(person_id))
 
 
@@ -112,6 +115,7 @@ def bring_in_line(people: Collection[int]) -> Report:
     The wish is committed before the work: when the work is interrupted, a worker takes it up.
     """
     ledger.owe(people=people, targets=declaration().targets, reason="asked")
+    reach("sync.asked.after_commit", people)
     total = Report()
     for _ in range(BATCHES_A_TASK):
         try:
@@ -137,12 +141,13 @@ class _Contended(Exception):
 
 def _batch(group: Group, schema: Callable[[], str], *, debt: bool, due: bool) -> Report:
     with claims.taken_up(group):
+        reach("sync.before_claim", group.people)
         try:
             with transaction.atomic():
                 reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
                 report = _deliver(_claim(group, debt=debt, due=due), schema)
                 claims.lay_down(group)
-                return report
+                reach("sync.batch.before_commit", group.people)
         except BatchTooSlow as error:
             raise _Contended from error
         except OperationalError as error:
@@ -151,6 +156,8 @@ def _batch(group: Group, schema: Callable[[], str], *, debt: bool, due: bool) ->
                 raise
             logger.info("sync.drain.contended", extra={"code": code, "size": len(group.people)})
             raise _Contended from error
+    reach("sync.batch.after_commit", group.people)
+    return report
 
 
 def _quarantine(group: Group, schema: Callable[[], str]) -> Report:
@@ -160,6 +167,7 @@ def _quarantine(group: Group, schema: Callable[[], str]) -> Report:
         _record(claim, dict.fromkeys(claim.entities, Problem(QUARANTINED)), timezone.now(), 0, schema)
         ledger.count_crashes(group.people[0], group.deaths)
         claims.lay_down(group)
+        reach("sync.quarantine.before_commit", group.people)
     return Report(len(claim.entities), 0, len(claim.entities))
 
 
@@ -176,6 +184,7 @@ def _claim(group: Group, *, debt: bool, due: bool) -> Claim:
 def _deliver(claim: Claim, schema: Callable[[], str]) -> Report:
     if not claim.entities:
         return Report()
+    reach("sync.after_claim", (person_id for person_id, _ in claim.entities))
     started, at = time.monotonic(), timezone.now()
     known = ledger.rows(claim.entities)
     spared = accepted_places([entity for entity, row in known.items() if row.is_excluded])
@@ -183,15 +192,18 @@ def _deliver(claim: Claim, schema: Callable[[], str]) -> Report:
     duration_ms = round((time.monotonic() - started) * 1000)
     failed = {e: p for e, p in result.problems.items() if p is not None and e[0] not in result.gone}
     _record(claim, failed, at, duration_ms, schema, known)
+    in_line = [e for e in claim.entities if e not in failed and e[0] not in result.gone and e not in spared]
     # Who never failed has no row, and needs none: settling is for those whom the ledger knows.
-    in_line = {e: claim.entities[e] is not None for e in known if e not in failed and e[0] not in result.gone}
-    settled = {e: is_folded for e, is_folded in in_line.items() if e not in spared}
+    settled = {e: claim.entities[e] is not None for e in in_line if e in known}
+    reach("sync.before_settle", (person_id for person_id, _ in claim.entities))
     mended = ledger.settle(entities=settled, duration_ms=duration_ms)
-    items.settle_items(entities={e: mended.get(e) for e in settled}, resolution=Resolution.AUTO, at=at)
+    # An item may be open of whom the ledger does not know: a failure that waited in the spool came too late for it.
+    items.settle_items(entities={e: mended.get(e) for e in in_line}, resolution=Resolution.AUTO, at=at)
     if result.gone:
         ledger.forget_people(result.gone)
         gone = [e for e in claim.entities if e[0] in result.gone]
         items.settle_items(entities=dict.fromkeys(gone), resolution=Resolution.SUPERSEDED, at=at)
+    reach("sync.after_settle", (person_id for person_id, _ in claim.entities))
     return Report(len(claim.entities), len(claim.entities) - len(failed), len(failed))
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
+from interventions.failpoints import reach
 from sync import identity, statements
 from sync.backoff import NO_ROW, SEVERAL_ROWS, UNKNOWN_TARGET
 from sync.claims import Entity, array
@@ -95,7 +96,9 @@ def bring(
     people = sorted({person_id for person_id, _ in entities})
     if linkable is None or linkable:
         identity.link(people if linkable is None else sorted(linkable))
+    reach("sync.before_lock", people)
     held = _lock_all(declared, people)
+    reach("sync.after_lock", people)
     persons = held[declared.persons.name]
     # What nobody declares is kept, not forgotten: a target may have been renamed by a release.
     result = Result({e: None if e[1] in declared.targets else Problem(UNKNOWN_TARGET, e[1]) for e in entities})
@@ -187,7 +190,9 @@ def _bring_flow(flow: Flow, people: list[int]) -> dict[int, Problem]:
     try:
         with transaction.atomic():
             if behind := sorted(_short(flow, people)):
+                reach("sync.before_write", behind)
                 failed = _attempt(flow, behind)
+                reach("sync.after_write", behind)
                 if written := [p for p in behind if p not in failed]:
                     failed |= _short(flow, written)
     except DatabaseError as error:

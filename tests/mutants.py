@@ -91,10 +91,11 @@ def main() -> int:
     """Print a table; 1 when a mutant survives, or a test fails although nothing is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="P3", help="the mutants of one promise")
-    only: str | None = parser.parse_args().only
-    mutants = [mutant for mutant in listed() if only in (None, mutant.promise)]
+    parser.add_argument("--about", metavar="WORD", default="", help="the mutants whose line holds a word")
+    chosen = parser.parse_args()
+    mutants = [m for m in listed() if chosen.only in (None, m.promise) and chosen.about in m.breaks]
     if not mutants:
-        parser.error(f"mutants.toml has none for {only}.")
+        parser.error("mutants.toml has none of these.")
     with tempfile.TemporaryDirectory(prefix="keepwell-mutants-") as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=LEFT_OUT)

@@ -50,6 +50,8 @@ class Copy:
     port: int = field(default_factory=free_ports)
     launcher: "subprocess.Popen[bytes] | None" = None
     is_demo: bool = False
+    # What its processes are told besides.
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -70,7 +72,7 @@ class Copy:
         """Give the command line and the environment of `manage.py dev`."""
         kept = {name: value for name, value in os.environ.items() if name not in OF_THIS_RUN}
         own = {"VAR_DIR": str(self.var_dir), "PORT": str(self.port), "DEMO": str(int(self.is_demo)), "DEBUG": "1"}
-        own |= {"DATABASE_URL": "", "REDIS_URL": "", "PYTHONUNBUFFERED": "1"}
+        own |= {"DATABASE_URL": "", "REDIS_URL": "", "PYTHONUNBUFFERED": "1"} | self.settings
         return [*self.python, str(PROJECT / "manage.py"), "dev", *options], kept | own
 
     def start(self, *options: str, until_said: str = "Keepwell is ready") -> None:

@@ -13,12 +13,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from interventions import intake, items, operations, spool  # noqa: E402
 from interventions.models import Intervention  # noqa: E402
-from sync import doorbell, tasks  # noqa: E402
+from sync import claims, delivery, doorbell, tasks  # noqa: E402
 from sync.models import Debt  # noqa: E402
 
 BY = "user:1"
@@ -56,9 +57,25 @@ def take_in() -> None:
     intake.take_in()
 
 
+def reconcile(person: int) -> None:
+    """Bring one person in line now."""
+    delivery.bring_in_line([person])
+
+
+def quarantine(person: int) -> None:
+    """Drain where so many workers died over somebody that no further one shall."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sync_batch (pid, backend_start, server_start, people, deaths)"
+            " VALUES (0, now(), pg_postmaster_start_time(), ARRAY[%s]::bigint[], %s)",
+            [person, claims.DEATHS_ALLOWED],
+        )
+    delivery.drain()
+
+
 WORKS: dict[str, Callable[..., Any]] = {
     "edit": edit, "retry": retry, "resolve": resolve, "take_in": take_in,
-    "drain": tasks.drain, "sweep": tasks.sweep, "audit": tasks.audit,
+    "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
 }  # fmt: skip
 
 

@@ -101,6 +101,7 @@ def test_times_are_counted_and_a_new_file_counts_anew(orders: Path) -> None:
     assert [is_raised() for _ in range(4)] == [True, True, False, False]
     assert failpoints.fired(orders) == {POINT: 2}
     orders.write_text(json.dumps({POINT: {"action": "raise", "times": 1}}) + "\n")
+    assert failpoints.fired(orders) == {}
     assert [is_raised() for _ in range(2)] == [True, False]
 
 
