@@ -28,9 +28,9 @@ class Point:
 
 # Every point there is. A test compares the places with the calls of `reach()`, and proves that each one is reached.
 POINTS = {
-    "therapists.before_write": Point("therapists.operations._primary", "The transaction is open; nothing is written."),
-    "therapists.before_commit": Point("therapists.operations._primary", "Written; not committed, no copy is made yet."),
-    "therapists.after_commit": Point("therapists.operations._primary", "Committed and fanned out; no answer is sent."),
+    "therapists.before_write": Point("therapists.operations.primary", "The transaction is open; nothing is written."),
+    "therapists.before_commit": Point("therapists.operations.primary", "Written; not committed, no copy is made yet."),
+    "therapists.after_commit": Point("therapists.operations.primary", "Committed and fanned out; no answer is sent."),
     "sync.after_commit": Point("sync.receivers._fan_out", "A person's write is committed; nothing has followed it."),
     "sync.after_fan_out": Point("sync.receivers._fan_out", "The copies were tried; the workers are not woken yet."),
     "sync.before_publish": Point("sync.doorbell.Doorbell._try_to_send", "A ring is wanted; the broker has nothing."),
