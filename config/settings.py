@@ -78,7 +78,7 @@ SYNC_AUDIT_SECONDS = ENV.number(
 SYNC_TOMBSTONES_KEPT_DAYS = ENV.number("SYNC_TOMBSTONES_KEPT_DAYS", 90, "How long tombstones stand.", least=1)
 SYNC_MASS_DELETIONS = ENV.number("SYNC_MASS_DELETIONS", 20, "More deletions from a table at once are held.")
 SYNC_MASS_DELETION_PERCENT = ENV.number("SYNC_MASS_DELETION_PERCENT", 2, "So are more than this share of it.", most=100)
-SYNC_MASS_DELETION_LEAST = ENV.number("SYNC_MASS_DELETION_LEAST", 5, "Fewer are never held for their share.", least=1)
+SYNC_MASS_DELETION_LEAST = ENV.number("SYNC_MASS_DELETION_LEAST", 10, "Fewer are never held for their share.", least=1)
 SYNC_MASS_DELETION_MINUTES = ENV.number("SYNC_MASS_DELETION_MINUTES", 10, "What counts as at once.", least=1)
 IDENTITY_SECONDS = ENV.number("IDENTITY_SECONDS", 15, "How often beat looks who is who.", least=1, most=3600)
 AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)

@@ -36,7 +36,9 @@ class Side:
 
     @property
     def headline(self) -> str:
-        """What could not be done, and why."""
+        """What could not be done, and why; or what the state of things is."""
+        if self.item.code == self.item.operation:
+            return reasons.line(self.item.target, self.item.code, "")
         detail = reasons.detail_of(self.item.cause)
         return reasons.headline(self.item.target, self.item.code, detail) if self.item.target else self.item.error
 

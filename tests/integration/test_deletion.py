@@ -164,22 +164,22 @@ class TestAMassOfThem:
         assert verified() == 40
 
     def test_counts_the_share_of_a_small_table(self, many: list[User], settled: Settle) -> None:
-        delete(many[:4])
-        assert carried_out(settled).retired == 4
-        delete(many[4:6])
+        delete(many[:9])
+        assert carried_out(settled).retired == 9
+        delete(many[9:11])
         assert carried_out(settled).held == 2
 
     def test_holds_what_was_deleted_one_by_one_too(self, many: list[User], settled: Settle) -> None:
-        for person in many[:8]:
+        for person in many[:12]:
             delete([person])
-        assert carried_out(settled).held == 8
+        assert carried_out(settled).held == 12
 
     def test_long_ago_is_none(self, many: list[User], settled: Settle) -> None:
-        delete(many[:4])
+        delete(many[:8])
         carried_out(settled)
         fakes.sql("UPDATE sync_tombstone SET at = at - interval '11 minutes'")
-        delete(many[4:8])
-        assert carried_out(settled).retired == 4
+        delete(many[8:16])
+        assert carried_out(settled).retired == 8
 
     def test_of_users_says_parked(self, many: list[User], settled: Settle) -> None:
         fakes.sql("DELETE FROM users WHERE id = ANY(%s)", [person.pk for person in many[:21]])

@@ -247,7 +247,7 @@ class TestThePage:
         lena = desk_of(LEAD, "Lena Vogt")
         text = lena.get(f"/admin/interventions/intervention/{item.pk}/change/").content.decode()
         assert f"/admin/therapists/enrollment/{pair[0].pk}/duplicate/" in text
-        assert "two enrollments claim one address" in text
+        assert "Two enrollments claim one address." in text
 
 
 class TestApplicants:

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
+from django.utils.timezone import localtime
 
 from interventions.admin import sentences
 from therapists import duplicates, identity
@@ -123,4 +124,7 @@ def _rows(first: Enrollment, second: Enrollment) -> list[FactRow]:
 
 
 def _shown(row: Enrollment, name: str) -> object:
-    return row.get_status_display() if name == "status" else getattr(row, name)
+    value = getattr(row, name)
+    if name == "status":
+        return row.get_status_display()
+    return localtime(value).strftime("%-d %B %Y, %H:%M UTC") if name == "approved_at" and value else value
