@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots bench-repair mutants storm state-machine clean
+.PHONY: help run test verify lock screenshots mutants storm state-machine clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -60,9 +60,6 @@ screenshots: $(DEVELOPMENT)
 # Each tests/bench_NAME.py. What bench-peers compares with is installed into var/bench-peers, never into $(VENV).
 bench-%: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.bench_$* $(BENCH)
-
-bench-repair: $(DEVELOPMENT)
-	@$(BIN)/python -m tests.bench_repair --therapists $${THERAPISTS:-1000000}
 
 mutants: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.mutants
