@@ -56,14 +56,15 @@ def written_since(number: int) -> list[int] | None:
     A small index of page ranges finds them without reading the tables.
     """
     declared, people = declaration(), set[int]()
+    newer = " OR ".join(f"{column} > %s" for column in net.WRITTEN)
     for table in declared.tables:
         with transaction.atomic(), connection.cursor() as cursor:
             # The statistics know nothing of the newest numbers.
             cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
             cursor.execute(
-                f"SELECT {table.key} FROM {table.name} WHERE {net.WRITTEN} > %s AND {table.key} IS NOT NULL"
+                f"SELECT {table.key} FROM {table.name} WHERE ({newer}) AND {table.key} IS NOT NULL"
                 f" LIMIT {MOST_WRITTEN + 1}",
-                [number],
+                [number] * len(net.WRITTEN),
             )
             people |= {row[0] for row in cursor.fetchall()}
         if len(people) > MOST_WRITTEN:
@@ -96,7 +97,7 @@ def _summarize() -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
-                cursor.execute("SELECT brin_summarize_new_values(to_regclass(%s))", [f"{table.name}_written"])
+                cursor.execute("SELECT brin_summarize_new_values(to_regclass(%s))", [f"{table.name}_numbered"])
         except DatabaseError as error:
             code = getattr(error.__cause__, "sqlstate", None)
             logger.info("sync.audit.not_summarized", extra={"table": table.name, "code": code})

@@ -115,9 +115,9 @@ class TestIncremental:
         if fakes.sql("SHOW server_version_num")[0][0] < "160000":
             pytest.skip("before PostgreSQL 16 the index would cost writes too much")
         fakes.sql("SET enable_seqscan = off")
-        plan = fakes.sql("EXPLAIN SELECT 1 FROM users WHERE greatest(revision, net_revision) > 5")
+        plan = fakes.sql("EXPLAIN SELECT 1 FROM users WHERE revision > 5 OR net_revision > 5")
         fakes.sql("RESET enable_seqscan")
-        assert any("users_written" in line for (line,) in plan)
+        assert any("users_numbered" in line for (line,) in plan)
 
     def test_p8_an_accepted_difference_is_no_drift(self, people: list[User]) -> None:
         let_drift(people[1])

@@ -10,9 +10,12 @@ ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS avatar_revision bigint N
 ALTER TABLE therapist_profiles ADD COLUMN IF NOT EXISTS net_revision bigint NOT NULL DEFAULT 0;
 DO $keepwell$ BEGIN
   IF current_setting('server_version_num')::int >= 160000 THEN
-    CREATE INDEX IF NOT EXISTS users_written ON users USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
-    CREATE INDEX IF NOT EXISTS therapist_enrollments_written ON therapist_enrollments USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
-    CREATE INDEX IF NOT EXISTS therapist_profiles_written ON therapist_profiles USING brin (greatest(revision, net_revision)) WITH (pages_per_range = 16, autosummarize = on);
+    CREATE INDEX IF NOT EXISTS users_numbered ON users USING brin (revision, net_revision) WITH (pages_per_range = 16, autosummarize = on);
+    CREATE INDEX IF NOT EXISTS therapist_enrollments_numbered ON therapist_enrollments USING brin (revision, net_revision) WITH (pages_per_range = 16, autosummarize = on);
+    CREATE INDEX IF NOT EXISTS therapist_profiles_numbered ON therapist_profiles USING brin (revision, net_revision) WITH (pages_per_range = 16, autosummarize = on);
+    DROP INDEX IF EXISTS users_written;
+    DROP INDEX IF EXISTS therapist_enrollments_written;
+    DROP INDEX IF EXISTS therapist_profiles_written;
   END IF;
 END $keepwell$;
 
