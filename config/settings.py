@@ -48,19 +48,22 @@ SYNC_TABLE_LEASE_SECONDS = ENV.number(
     "SYNC_TABLE_LEASE_SECONDS", 20, "How long a stopped worker keeps the rows it has locked.", least=1, most=600
 )
 SYNC_LEASE_SECONDS = ENV.number("SYNC_LEASE_SECONDS", 600, "How long a retry asked for by staff may take.", least=10)
-SYNC_BACKOFF_BASE_SECONDS = ENV.number(
-    "SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the full-jitter backoff.", least=1
-)
+SYNC_BACKOFF_BASE_SECONDS = ENV.number("SYNC_BACKOFF_BASE_SECONDS", 5, "First bound of the jittered backoff.", least=1)
 SYNC_BACKOFF_CAP_SECONDS = ENV.number("SYNC_BACKOFF_CAP_SECONDS", 3600, "Largest bound of the backoff.", least=1)
 SYNC_BACKOFF_URGENT_CAP_SECONDS = ENV.number(
-    "SYNC_BACKOFF_URGENT_CAP_SECONDS", 900, "Largest bound for urgent facts (verification).", least=1
+    "SYNC_BACKOFF_URGENT_CAP_SECONDS", 900, "The same for verification.", least=1
 )
-SYNC_ITEM_AFTER_ATTEMPTS = ENV.number(
-    "SYNC_ITEM_AFTER_ATTEMPTS", 5, "Transient failures after which an intervention opens.", least=1
-)
-SYNC_ITEM_AFTER_SECONDS = ENV.number(
-    "SYNC_ITEM_AFTER_SECONDS", 900, "Age of a transient failure after which an intervention opens.", least=1
-)
+SYNC_ITEM_AFTER_ATTEMPTS = ENV.number("SYNC_ITEM_AFTER_ATTEMPTS", 5, "Failed tries until an item opens.", least=1)
+SYNC_ITEM_AFTER_SECONDS = ENV.number("SYNC_ITEM_AFTER_SECONDS", 900, "Age of a failure that opens an item.", least=1)
+SYNC_BREAKER_FAILURES = ENV.number("SYNC_BREAKER_FAILURES", 5, "Failed calls in a row that open a breaker.", least=1)
+SYNC_BREAKER_WINDOW_SECONDS = ENV.number("SYNC_BREAKER_WINDOW_SECONDS", 60, "Span that is looked at.", least=1)
+SYNC_BREAKER_WINDOW_CALLS = ENV.number("SYNC_BREAKER_WINDOW_CALLS", 20, "Calls before their share counts.", least=1)
+SYNC_BREAKER_WINDOW_PERCENT = ENV.number("SYNC_BREAKER_WINDOW_PERCENT", 50, "Failed share to open.", least=1, most=100)
+SYNC_BREAKER_PROBE_SECONDS = ENV.number("SYNC_BREAKER_PROBE_SECONDS", 60, "First wait for a probe.", least=1)
+SYNC_BREAKER_PROBE_CAP_SECONDS = ENV.number("SYNC_BREAKER_PROBE_CAP_SECONDS", 900, "Largest wait for a probe.", least=1)
+SYNC_BREAKER_RAMP_PER_SECOND = ENV.number("SYNC_BREAKER_RAMP_PER_SECOND", 5, "Parked rows a second at first.", least=1)
+SYNC_BREAKER_RAMP_DOUBLES_SECONDS = ENV.number("SYNC_BREAKER_RAMP_DOUBLES_SECONDS", 10, "Its doubling time.", least=1)
+SYNC_BREAKER_RAMP_SECONDS = ENV.number("SYNC_BREAKER_RAMP_SECONDS", 120, "Length of the ramp.", least=1)
 SYNC_ATTEMPTS_KEPT_DAYS = ENV.number("SYNC_ATTEMPTS_KEPT_DAYS", 90, "How long records of attempts are kept.", least=1)
 SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
     "SYNC_LOST_VALUES_KEPT_DAYS", 90, "How long a value that a repair replaced is kept for adoption.", least=1

@@ -44,8 +44,8 @@ POINTS = {
     "sync.after_lock": Point("sync.reconcile.bring", "Sources and copies are locked; nothing is compared yet."),
     "sync.before_write": Point("sync.reconcile._bring_flow", "Read: these copies differ; nothing is written."),
     "sync.after_write": Point("sync.reconcile._bring_flow", "Copies are written; not read back yet."),
-    "sync.before_settle": Point("sync.delivery._deliver", "Copies are written and read back; the ledger is not."),
-    "sync.after_settle": Point("sync.delivery._deliver", "Ledger and items are written; not committed."),
+    "sync.before_settle": Point("sync.delivery._attempt", "Copies are written and read back; the ledger is not."),
+    "sync.after_settle": Point("sync.delivery._attempt", "Ledger and items are written; not committed."),
     "sync.batch.before_commit": Point("sync.delivery._batch", "The batch is done; not committed."),
     "sync.batch.after_commit": Point("sync.delivery._batch", "The batch is committed; the next one is not begun."),
     "sync.quarantine.before_commit": Point(

@@ -25,16 +25,20 @@ SYSTEM = "system"
 REOPENS_WITHIN = dt.timedelta(days=7)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A target that could not be brought in line. `detail` names tables, columns and constraints, never values."""
+@dataclass(frozen=True, kw_only=True)
+class TargetFailure:
+    """A target that fails for everybody. `detail` names tables, columns and constraints, never values."""
 
-    person_id: int
     target: str
     code: str
     failure_class: str
     detail: str
     attempts: int
+
+    @property
+    def entity_id(self) -> str:
+        """What the item is about: here the target as a whole, by its name."""
+        return self.target
 
     @property
     def cause(self) -> str:
@@ -47,15 +51,27 @@ class Failure:
         return f"{self.target}: {self.failure_class} {self.code}" + (f" ({self.detail})" if self.detail else "")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure(TargetFailure):
+    """A target of one person that could not be brought in line."""
+
+    person_id: int
+
+    @property
+    def entity_id(self) -> str:
+        """What the item is about: the person."""
+        return str(self.person_id)
+
+
 _REOPEN = """
 UPDATE manual_intervention_log AS item
 SET resolved = false, state = 'reopened', resolved_at = NULL, resolved_by = NULL, resolution = NULL, compared = NULL,
     error = f.error, code = f.code, cause = f.cause, attempts = f.attempts, last_failed_at = %(at)s
 FROM (SELECT * FROM jsonb_to_recordset(%(failures)s::jsonb)
-      AS f (entity_id text, target text, error text, code text, cause text, attempts int)) AS f
+      AS f (person_id bigint, target text, error text, code text, cause text, attempts int)) AS f
 WHERE item.id = (
     SELECT id FROM manual_intervention_log AS last
-    WHERE last.operation = 'sync' AND last.person_id = f.entity_id::bigint AND last.target = f.target
+    WHERE last.operation = 'sync' AND last.person_id = f.person_id AND last.target = f.target
     ORDER BY last.resolved, last.resolved_at DESC LIMIT 1)
   AND item.resolved AND (item.resolution = 'accepted' OR item.resolved_at > %(since)s)
 RETURNING item.id
@@ -63,14 +79,15 @@ RETURNING item.id
 _OPEN = """
 WITH before AS (
     SELECT id, state FROM manual_intervention_log
-    WHERE NOT resolved AND operation = 'sync' AND person_id = ANY(%(people)s)
+    WHERE NOT resolved AND operation = 'sync'
+      AND (person_id = ANY(%(people)s::bigint[]) OR (person_id IS NULL AND entity_id = ANY(%(whole)s::text[])))
 ), opened AS (
     INSERT INTO manual_intervention_log AS item
         (operation, entity_id, person_id, target, error, code, cause, attempts, last_failed_at, timestamp, payload)
-    SELECT 'sync', f.entity_id, f.entity_id::bigint, f.target, f.error, f.code, f.cause, f.attempts, %(at)s, %(at)s,
-           jsonb_build_object('person_id', f.entity_id::bigint, 'target', f.target)
+    SELECT 'sync', f.entity_id, f.person_id, f.target, f.error, f.code, f.cause, f.attempts, %(at)s, %(at)s,
+           jsonb_strip_nulls(jsonb_build_object('person_id', f.person_id, 'target', f.target))
     FROM jsonb_to_recordset(%(failures)s::jsonb)
-        AS f (entity_id text, target text, error text, code text, cause text, attempts int)
+        AS f (entity_id text, person_id bigint, target text, error text, code text, cause text, attempts int)
     ORDER BY f.entity_id, f.target
     ON CONFLICT (operation, entity_id, target) WHERE NOT resolved AND target <> '' DO UPDATE
     SET error = excluded.error, code = excluded.code, cause = excluded.cause, attempts = excluded.attempts,
@@ -107,17 +124,18 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
     reach("interventions.after_open", (failure.person_id for failure in failures))
 
 
-def write_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
-    """Do what `open_items` does, without the spool: raises django.db.Error."""
+def write_items(*, failures: Sequence[TargetFailure], at: dt.datetime) -> None:
+    """Do what `open_items` does, for whole targets too, without the spool: raises django.db.Error."""
     words: dict[str, Any] = {
         "failures": json.dumps(
             [
-                {"entity_id": str(f.person_id), "target": f.target, "error": f.error, "code": f.code,
-                 "cause": f.cause, "attempts": f.attempts}
+                {"entity_id": f.entity_id, "person_id": getattr(f, "person_id", None), "target": f.target, "error": f.error,
+                 "code": f.code, "cause": f.cause, "attempts": f.attempts}
                 for f in failures
             ]
         ),
-        "people": [f.person_id for f in failures],
+        "people": [getattr(f, "person_id", None) for f in failures],
+        "whole": [f.target for f in failures if not isinstance(f, Failure)],
         "at": at,
         "since": at - REOPENS_WITHIN,
     }  # fmt: skip
@@ -208,6 +226,20 @@ def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolutio
         settled = cursor.fetchall()
     _note(f"resolved:{resolution}", settled, State.RESOLVED)
     reach("interventions.after_settle", (person_id for person_id, _ in ordered))
+    return len(settled)
+
+
+def settle_target(*, target: str, resolution: Resolution, at: dt.datetime) -> int:
+    """Resolve the live item of a target as a whole, in the transaction that found it to work again."""
+    found = Intervention.objects.select_for_update().filter(
+        operation=SYNC, person_id=None, entity_id=target, target=target, resolved=False
+    )
+    settled = list(found.values_list("pk", "state"))
+    Intervention.objects.filter(pk__in=[pk for pk, _ in settled]).update(
+        resolved=True, state=State.RESOLVED, resolution=resolution, resolved_at=at, resolved_by=SYSTEM, retry_until=None,
+        retry_by=None,
+    )  # fmt: skip
+    _note(f"resolved:{resolution}", settled, State.RESOLVED)
     return len(settled)
 
 

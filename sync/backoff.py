@@ -16,6 +16,7 @@ class FailureClass(StrEnum):
     """What a failure means for the next try."""
 
     TRANSIENT = "transient"
+    THROTTLED = "throttled"
     REFUSED = "refused"
     IDENTITY = "identity"
     MISCONFIGURED = "misconfigured"
@@ -29,22 +30,31 @@ NOT_EQUAL = "KW001"  # written without an error, and yet different when read bac
 QUARANTINED = "KW002"  # took its worker down several times
 UNREADABLE = "KW003"  # the source's value cannot be read by the conversion
 UNKNOWN_TARGET = "KW004"  # owed to a target that nobody declares
+NO_CREDENTIALS = "KW011"
 
-TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "53200", "25P04"})
-MISCONFIGURED_CODES = frozenset({"42501", "42P01", "42703", "42883", "3F000", "42804"})
+TRANSIENT_CODES = frozenset(
+    {"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "53200", "25P04", "408", "425", "429"}
+)
+MISCONFIGURED_CODES = frozenset({"42501", "42P01", "42703", "42883", "3F000", "42804", NO_CREDENTIALS, UNKNOWN_TARGET})
 IDENTITY_CODES = frozenset({NO_ROW, SEVERAL_ROWS})
+REFUSED_CODES = frozenset({NOT_EQUAL, QUARANTINED, UNREADABLE})
+# HTTP statuses that mean "not now" when they come with a Retry-After.
+THROTTLED_CODES = frozenset({"429", "503"})
+BLOCKING = frozenset({FailureClass.REFUSED, FailureClass.IDENTITY, FailureClass.MISCONFIGURED})
 UNKNOWN_TRIES = 5
 
 
-def classify(code: str) -> FailureClass:
-    """Give the class of a SQLSTATE (five characters) or of a code of ours."""
+def classify(code: str, *, retry_after: float | None = None) -> FailureClass:
+    """Give the class of a SQLSTATE (five characters), an HTTP status (three digits) or a code of ours."""
+    if code in THROTTLED_CODES and retry_after is not None:
+        return FailureClass.THROTTLED
     if code in IDENTITY_CODES:
         return FailureClass.IDENTITY
-    if code in TRANSIENT_CODES or code.startswith("08"):
+    if code in TRANSIENT_CODES or code.startswith("08") or _is_status(code, "5"):
         return FailureClass.TRANSIENT
-    if code in MISCONFIGURED_CODES or code == UNKNOWN_TARGET:
+    if code in MISCONFIGURED_CODES:
         return FailureClass.MISCONFIGURED
-    if code.startswith(("22", "23")) or code in {NOT_EQUAL, QUARANTINED, UNREADABLE}:
+    if code in REFUSED_CODES or code.startswith(("22", "23")) or _is_status(code, "4"):
         return FailureClass.REFUSED
     return FailureClass.UNKNOWN
 
@@ -62,10 +72,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows from a failed try. `delay_seconds` None: blocked until something or somebody changes."""
+    """
+    What follows from a failed try. `delay_seconds` None: blocked until something or somebody changes.
+
+    `counts` False: the target said when to come back, which is no failed attempt; its whole lane waits that long.
+    """
 
     delay_seconds: float | None
     opens_item: bool
+    counts: bool = True
 
 
 def decide(
@@ -76,18 +91,25 @@ def decide(
     urgency: Urgency,
     limits: Limits,
     uniform: Callable[[float, float], float],
+    retry_after: float | None = None,
 ) -> Verdict:
     """
     Decide what follows the `attempts`-th failure in a row of something owed for `owed_seconds`.
 
     The delay is full jitter, uniform(0, min(cap, base * 2**(n-1))): Brooker, "Exponential Backoff And Jitter", 2015.
+    `retry_after` is what a throttling target asked for, in seconds; it is obeyed, not jittered.
     """
-    failure = classify(code)
-    if failure in {FailureClass.REFUSED, FailureClass.IDENTITY, FailureClass.MISCONFIGURED}:
-        return Verdict(delay_seconds=None, opens_item=True)
-    if failure is FailureClass.UNKNOWN and attempts >= UNKNOWN_TRIES:
+    failure = classify(code, retry_after=retry_after)
+    is_old = owed_seconds >= limits.item_after_seconds
+    if failure is FailureClass.THROTTLED and retry_after is not None:
+        return Verdict(delay_seconds=max(0.0, retry_after), opens_item=is_old, counts=False)
+    if failure in BLOCKING or (failure is FailureClass.UNKNOWN and attempts >= UNKNOWN_TRIES):
         return Verdict(delay_seconds=None, opens_item=True)
     cap = limits.urgent_cap_seconds if urgency is Urgency.URGENT else limits.cap_seconds
     bound = min(cap, limits.base_seconds * 2.0 ** min(attempts - 1, 30))
-    is_item = attempts >= limits.item_after_attempts or owed_seconds >= limits.item_after_seconds
+    is_item = attempts >= limits.item_after_attempts or is_old
     return Verdict(delay_seconds=uniform(0.0, bound), opens_item=is_item)
+
+
+def _is_status(code: str, first: str) -> bool:
+    return len(code) == 3 and code.isdecimal() and code.startswith(first)

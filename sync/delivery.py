@@ -16,13 +16,15 @@ from django.utils import timezone
 from interventions import items
 from interventions.failpoints import reach
 from interventions.models import Resolution
-from sync import claims, ledger, reconcile
+from sync import breaker_state, claims, ledger, parking, reconcile
 from sync.accepted import accepted_places
-from sync.backoff import QUARANTINED, FailureClass, Limits, Urgency, classify, decide
+from sync.backoff import QUARANTINED, FailureClass, classify, decide
+from sync.breaker_state import Admission
 from sync.claims import Claim, Entity, Group
 from sync.ledger import Outcome, Row
 from sync.mirrors import declaration
 from sync.reconcile import BatchTooSlow, Problem
+from sync.schedule import limits, urgency
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +37,19 @@ BATCH_AT_LEAST = 100
 
 @dataclass
 class Report:
-    """How many entities were claimed, are in line now, and failed."""
+    """How many entities were claimed, are in line now, failed, and were parked unattempted."""
 
     claimed: int = 0
     settled: int = 0
     failed: int = 0
+    parked: int = 0
 
     def add(self, other: "Report") -> None:
         """Count another batch in."""
         self.claimed += other.claimed
         self.settled += other.settled
         self.failed += other.failed
+        self.parked += other.parked
 
 
 def drain(*, batches: int = BATCHES_A_TASK) -> Report:
@@ -58,6 +62,7 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
     not tried any more, but put in front of staff.
     """
     total = Report()
+    breaker_state.pull_forward(timezone.now())
     schema = cache(_schema)
     for _ in range(batches):
         group = claims.take_up_abandoned()
@@ -182,16 +187,29 @@ def _claim(group: Group, *, debt: bool, due: bool) -> Claim:
 
 
 def _deliver(claim: Claim, schema: Callable[[], str]) -> Report:
+    """Bring in line what may be attempted now, and park the rest."""
     if not claim.entities:
         return Report()
     reach("sync.after_claim", (person_id for person_id, _ in claim.entities))
-    started, at = time.monotonic(), timezone.now()
+    given = breaker_state.admission(claim.people, timezone.now())
+    parked = {} if given.is_free else {e: since for e, since in claim.entities.items() if not given.admits(e)}
+    if parked:
+        parking.park(parked, given.at)
+        claim = Claim({e: since for e, since in claim.entities.items() if e not in parked}, claim.linkable)
+    tried = _attempt(claim, given, schema) if claim.entities else Report()
+    return Report(tried.claimed + len(parked), tried.settled, tried.failed, len(parked))
+
+
+def _attempt(claim: Claim, given: Admission, schema: Callable[[], str]) -> Report:
+    started, at = time.monotonic(), given.at
     known = ledger.rows(claim.entities)
     spared = accepted_places([entity for entity, row in known.items() if row.is_excluded])
     result = reconcile.bring(claim.entities, linkable=claim.linkable, spared=spared)
     duration_ms = round((time.monotonic() - started) * 1000)
     failed = {e: p for e, p in result.problems.items() if p is not None and e[0] not in result.gone}
-    _record(claim, failed, at, duration_ms, schema, known)
+    problems = {entity: (problem.code, problem.error_object) for entity, problem in failed.items()}
+    stood_for = breaker_state.record([e for e in claim.entities if e[0] not in result.gone], problems, given)
+    _record(claim, failed, at, duration_ms, schema, known, stood_for)
     in_line = [e for e in claim.entities if e not in failed and e[0] not in result.gone and e not in spared]
     # Who never failed has no row, and needs none: settling is for those whom the ledger knows.
     settled = {e: claim.entities[e] is not None for e in in_line if e in known}
@@ -214,8 +232,13 @@ def _record(
     duration_ms: int,
     schema: Callable[[], str],
     known: dict[Entity, Row] | None = None,
+    stood_for: Collection[Entity] = (),
 ) -> None:
-    """Write failures down, and put in front of people what will not mend itself soon."""
+    """
+    Write failures down, and put in front of people what will not mend itself soon.
+
+    `stood_for`: failures for which the item of their target stands.
+    """
     if not failed:
         return
     before = ledger.rows(failed) if known is None else known
@@ -223,7 +246,7 @@ def _record(
     for entity, problem in sorted(failed.items()):
         outcome, opens_item = _decide(entity, problem, before.get(entity), claim.entities[entity], at)
         outcomes.append(outcome)
-        if opens_item:
+        if opens_item and entity not in stood_for:
             failures.append(
                 items.Failure(
                     person_id=entity[0], target=entity[1], code=problem.code,
@@ -268,20 +291,3 @@ def _decide(
 def tables() -> list[str]:
     """List the declared tables that exist: one that was renamed away has no shape, and that is a shape too."""
     return [table.name for table in declaration().tables]
-
-
-def urgency(target: str) -> Urgency:
-    """A target is as urgent as its most urgent fact."""
-    facts = {pair.mirror.urgency for pair in declaration().pairs() if pair.copy.table == target}
-    return Urgency.URGENT if Urgency.URGENT in facts else Urgency.NORMAL
-
-
-def limits() -> Limits:
-    """Give the bounds of the schedule from the settings."""
-    return Limits(
-        base_seconds=settings.SYNC_BACKOFF_BASE_SECONDS,
-        cap_seconds=settings.SYNC_BACKOFF_CAP_SECONDS,
-        urgent_cap_seconds=settings.SYNC_BACKOFF_URGENT_CAP_SECONDS,
-        item_after_attempts=settings.SYNC_ITEM_AFTER_ATTEMPTS,
-        item_after_seconds=settings.SYNC_ITEM_AFTER_SECONDS,
-    )

@@ -53,11 +53,11 @@ ON CONFLICT (person_id, target) DO UPDATE SET
     desired_revision = l.desired_revision + 1, owed_since = least(l.owed_since, excluded.owed_since),
     attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, excluded_reason = NULL,
     last_error_code = excluded.last_error_code, last_error_object = excluded.last_error_object,
-    blocked_schema = excluded.blocked_schema
+    blocked_schema = excluded.blocked_schema, is_paused = false
 """
 _FAIL_AGAIN = f"""
 UPDATE sync_ledger AS l SET attempts = o.attempts, next_attempt_at = o.next_attempt_at, last_error_code = o.code,
-    last_error_object = o.error_object, blocked_schema = CASE WHEN o.next_attempt_at IS NULL THEN %(schema)s END
+    is_paused = false, last_error_object = o.error_object, blocked_schema = CASE WHEN o.next_attempt_at IS NULL THEN %(schema)s END
 {_OUTCOMES} WHERE l.person_id = o.person_id AND l.target = o.target
 """
 _SETTLED = """
@@ -65,7 +65,7 @@ UPDATE sync_ledger AS l
 SET desired_revision = l.desired_revision + o.folded, applied_revision = l.desired_revision + o.folded,
     verified_revision = l.desired_revision + o.folded, owed_since = NULL, attempts = 0, crashes = 0, next_attempt_at = NULL,
     lease_owner = NULL, lease_until = NULL, excluded_reason = NULL, last_error_code = NULL, last_error_object = NULL,
-    blocked_schema = NULL
+    blocked_schema = NULL, is_paused = false
 FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(folded)s::int[]) AS o (person_id, target, folded)
 WHERE l.person_id = o.person_id AND l.target = o.target
 RETURNING l.person_id, l.target, (SELECT old.attempts FROM sync_ledger old

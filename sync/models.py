@@ -6,10 +6,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from sync.stops import Breaker, Pause
 from sync.tombstones import Hold, Tombstone
 
 __all__ = [
-    "Attempt", "Audit", "Batch", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
+    "Attempt", "Audit", "Batch", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Ledger(models.Model):
     lease_until = models.DateTimeField(null=True)
     # Rises with every lease: who comes back late is told by it.
     fence = models.BigIntegerField(default=0, db_default=0)
+    # Parked: owed, and not tried until its target, its person or the operation is open again.
     is_paused = models.BooleanField(default=False)
     # A person's recorded decision that the difference stays.
     excluded_reason = models.TextField(null=True)
@@ -80,6 +82,9 @@ class Ledger(models.Model):
                 fields=["next_attempt_at"],
                 name="sync_ledger_due",
                 condition=models.Q(owed_since__isnull=False, next_attempt_at__isnull=False),
+            ),
+            models.Index(
+                fields=["target", "owed_since"], name="sync_ledger_parked", condition=models.Q(is_paused=True)
             ),
             models.Index(
                 fields=["target", "owed_since"], name="sync_ledger_owed", condition=models.Q(owed_since__isnull=False)

@@ -159,6 +159,11 @@ def _states(declaration: Declaration, people: str, applies: str) -> str:
   CASE
     WHEN p.gone IS NOT NULL THEN p.gone
     WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
+    WHEN (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL AND l.excluded_reason IS NULL
+      AND l.next_attempt_at IS NOT NULL) AND (EXISTS (SELECT FROM sync_breaker b WHERE b.target = t.target
+        AND (b.word = 'open' OR b.throttled_until > clock_timestamp()))
+      OR EXISTS (SELECT FROM sync_pause s WHERE s.scope = 'person' AND s.key = p.person_id::text
+        OR s.scope = 'target' AND s.key = t.target OR s.scope = 'operation' AND s.key = 'sync')) THEN 'parked'
     WHEN d.owed_since IS NOT NULL THEN 'due'
     WHEN l.owed_since IS NOT NULL AND l.excluded_reason IS NOT NULL THEN 'excluded'
     WHEN l.owed_since IS NOT NULL AND l.lease_until > clock_timestamp() THEN 'leased'

@@ -7,7 +7,7 @@ from redis import RedisError
 
 from interventions import intake
 from interventions import operations as interventions
-from sync import deletion, delivery, doorbell, drift, identity, ledger, repair
+from sync import deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
 
 
 @shared_task(ignore_result=True)
@@ -28,7 +28,9 @@ def sweep() -> None:
 
 @shared_task(ignore_result=True)
 def audit() -> None:
-    """Compare every copy, owe what differs, and give blocked rows their daily chance."""
+    """Compare every copy, owe what differs, and give blocked rows their daily chance; not while staff have it paused."""
+    if pauses.is_paused(pauses.AUDIT):
+        return
     repair.audit(owe=True)
     ledger.unblock(schema="", everything=True)
     doorbell.bell.ring()
@@ -49,8 +51,8 @@ def advance_runs() -> None:
 
 @shared_task(ignore_result=True)
 def link() -> None:
-    """Bring together persons and rows that came at the same time."""
-    if repair.owe_unlinked():
+    """Bring together persons and rows that came at the same time; not while staff have it paused."""
+    if not pauses.is_paused(pauses.LINK) and repair.owe_unlinked():
         doorbell.bell.ring()
 
 

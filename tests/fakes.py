@@ -1,5 +1,6 @@
 """Troubles made on purpose, each undone at the end of its block, and the workers' work run until it is quiet."""
 
+import datetime as dt
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from sync import delivery, ledger, queries, tasks
 from sync.differences import Comparison
 from sync.mirrors import declaration
 from sync.models import Debt, Ledger
+from sync.stops import Breaker
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 # Gives a row for each backend of the test's database but Django's own.
@@ -69,12 +71,14 @@ def settled(*, tries: int = 1, rounds: int = 20) -> int:
     mended = 0
     for _ in range(rounds):
         Ledger.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=Now())
+        Breaker.objects.filter(word="open").update(probe_at=Now())
+        Breaker.objects.filter(ramp_since__isnull=False).update(ramp_since=Now() - dt.timedelta(hours=1))
         report = delivery.drain()
         ledger.unblock(schema=ledger.schema_of(delivery.tables()))
         mended += report.settled
         if not Debt.objects.exists() and not report.settled:
             tries -= 1
-        if tries <= 0 and not Ledger.objects.filter(next_attempt_at__lte=Now()).exists():
+        if tries <= 0 and not Ledger.objects.filter(next_attempt_at__lte=Now(), is_paused=False).exists():
             return mended
     raise AssertionError("The workers do not come to rest.")
 

@@ -52,7 +52,9 @@ def resolve() -> None:
 def take_in() -> None:
     """Let a failure of somebody who is owed something wait in the spool, and take it in."""
     person_id = Debt.objects.values_list("person_id", flat=True)[0]
-    failure = items.Failure(person_id, "therapist_profiles", "23514", "refused", "", 1)
+    failure = items.Failure(
+        person_id=person_id, target="therapist_profiles", code="23514", failure_class="refused", detail="", attempts=1
+    )
     spool.append([items.as_record(failure, at=timezone.now())])
     intake.take_in()
 

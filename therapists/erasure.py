@@ -33,6 +33,7 @@ ROWS: dict[str, str] = {
     "sync_lost_value": "person_id = ANY(%(people)s)",
     "sync_run_change": "person_id = ANY(%(people)s)",
     "sync_attempt": "person_id = ANY(%(people)s)",
+    "sync_pause": "scope = 'person' AND key = ANY(%(people)s::text[])",
     "sync_debt": "person_id = ANY(%(people)s)",
     "sync_ledger": "person_id = ANY(%(people)s)",
 }
@@ -77,6 +78,8 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "failed_request": "id operation hour number",
         "sync_tombstone": "id person_id target row_id kind at applied_at hold_id",
         "sync_hold": "id target opened_at decided_at decided_by is_released",
+        "sync_breaker": "target word since failures lone recent probe_at probe_seconds probe throttled_until ramp_since"
+        " ramp_taken code error_object",
         "sync_batch": "id pid backend_start server_start people deaths",
         "sync_gap": "id opened_at closed_at audited_at",
         "sync_audit": "id started_at finished_at is_full revision xid covered found",

@@ -22,6 +22,8 @@ _LOOK = (
     "sync.view_audit",
     "sync.view_run",
     "sync.view_hold",
+    "sync.view_breaker",
+    "sync.view_pause",
 )
 _OPERATE = ("interventions.retry_intervention", "interventions.resolve_intervention")
 _LEAD = (
@@ -32,6 +34,8 @@ _LEAD = (
     "sync.repair_run",
     "sync.undo_run",
     "sync.decide_hold",
+    "sync.switch_target",
+    "sync.pause_person",
 )
 
 # Role to permissions, least first; superusers may do everything and need no group.

@@ -36,6 +36,11 @@ ACTIONS = {
     "deletions_rejected": "Held deletions rejected",
     "erased": "Erased: nothing but ids and codes is left",
     "email_changed": "E-mail address changed",
+    "paused": "Switched off",
+    "resumed": "Switched on again",
+    "breaker_open": "Left alone after failures: its rows are parked",
+    "breaker_closed": "Works again: what was parked follows",
+    "breaker_reset": "Tried at once, or its failures forgotten",
     "accepted:sql": "Marked resolved by a program that writes SQL",
 }
 

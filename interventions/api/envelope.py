@@ -10,6 +10,8 @@ WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight",
 UNREAD = "Whether every place is up to date cannot be read right now."
 # States from which nothing moves by itself soon.
 STUCK = frozenset({"blocked"})
+# Nothing is tried until the place works again, or until staff switch it on.
+WAITING = frozenset({"parked"})
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,12 @@ def _warnings(standing: Standing) -> list[str]:
     if not standing.is_known:
         return [UNREAD, *standing.warnings]
     behind = [t for t in standing.targets if not t.is_synced]
-    lines = [f"{t.target}: not up to date yet." for t in behind if t.state not in STUCK]
+    lines = [f"{t.target}: not up to date yet." for t in behind if t.state not in STUCK | WAITING]
+    lines += [
+        f"{t.target}: waits until that place can be written again; nothing is lost."
+        for t in behind
+        if t.state in WAITING
+    ]
     lines += [
         f"{t.target}: cannot be brought up to date at the moment; our staff have been told."
         for t in behind

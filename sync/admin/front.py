@@ -11,10 +11,12 @@ from django.utils.http import urlencode
 from django.utils.timesince import timesince
 
 from interventions import queries as items
-from interventions.admin import reasons
+from interventions.admin import reasons, sentences
 from sync import queries, triggers
-from sync.admin import bars, readings
-from sync.admin.readings import Hour, Reading, TargetLine, read
+from sync.admin import bars, readings, switching
+from sync.admin.readings import Hour, OperationLine, Reading, TargetLine, read
+from sync.pauses import Scope
+from sync.stops import Pause
 from sync.triggers import Status
 
 CAUSES_SHOWN = 8
@@ -36,12 +38,28 @@ class Card:
     link: str = ""
 
 
+@dataclass(frozen=True)
+class Switch:
+    """A target or an operation, how it is in a word and a sentence, and what can be pressed."""
+
+    scope: Scope
+    key: str
+    title: str
+    word: str
+    look: str
+    note: str = ""
+    next_try_at: dt.datetime | None = None
+    is_paused: bool = False
+    may_reset: bool = False
+
+
 def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the admin's index what staff see first; numbers are for those who may look at interventions."""
     if not request.user.has_perm("interventions.view_intervention"):
         return context | {"may_see_numbers": False}
     now = timezone.now()
-    targets = read(readings.targets)
+    targets = read(lambda: readings.targets(now))
+    operations = read(readings.operations)
     hours = read(lambda: readings.hours(now))
     causes = read(lambda: items.causes(CAUSES_SHOWN))
     return context | {
@@ -55,6 +73,9 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             net_card(read(triggers.status)),
         ],
         "targets": targets,
+        "switches": [*map(target_switch, targets.value or []), *map(operation_switch, operations.value or [])],
+        "switches_are_known": targets.is_known and operations.is_known,
+        "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
         "causes": [cause_line(cause) for cause in causes.value or []],
         "causes_are_known": causes.is_known,
         "charts": charts(hours.value) if hours.value is not None else [],
@@ -121,6 +142,30 @@ def cause_line(cause: items.Cause) -> dict[str, Any]:
     }
 
 
+def target_switch(line: TargetLine) -> Switch:
+    """Say how a target is; what staff switched off comes before what its breaker says."""
+    if line.pause is not None:
+        return _paused(Scope.TARGET, line.target, line.target, line.pause)
+    word, look, begins = {
+        "working": ("working", GOOD, ""),
+        "recovering": ("recovering", LATE, "what waited follows, slowly at first"),
+        "throttled": ("asked to wait", LATE, "it said when to come back"),
+        "parked": ("parked", BAD, f"because {reasons.reason(line.code).fact}"),
+    }[line.word]
+    since = f" since {timezone.localtime(line.since):%H:%M:%S}" if line.since else ""
+    note = f"{begins}{since}".strip()
+    return Switch(
+        Scope.TARGET, line.target, line.target, word, look, note, line.next_try_at, may_reset=line.word != "working"
+    )
+
+
+def operation_switch(line: OperationLine) -> Switch:
+    """Say whether an operation is on."""
+    if line.pause is not None:
+        return _paused(Scope.OPERATION, line.key, line.title, line.pause)
+    return Switch(Scope.OPERATION, line.key, line.title, "on", GOOD)
+
+
 def charts(hours: list[Hour]) -> list[bars.Chart]:
     """Draw what was resolved and, separately, what opened."""
     return [
@@ -133,6 +178,13 @@ def age(moment: dt.datetime, now: dt.datetime) -> str:
     """Say how long ago, in the largest unit; under a minute, in seconds."""
     seconds = int((now - moment).total_seconds())
     return timesince(moment, now, depth=1) if seconds >= 60 else f"{max(seconds, 0)} seconds"
+
+
+def _paused(scope: Scope, key: str, title: str, pause: Pause) -> Switch:
+    who = sentences.who([pause.by])[pause.by]
+    said = f": “{pause.note}”" if pause.note else ""
+    note = f"by {who} since {timezone.localtime(pause.at):%-d %b, %H:%M}{said}"
+    return Switch(scope, key, title, "switched off", LATE, note, is_paused=True)
 
 
 def _unread(title: str, note: str, link: str = "") -> Card:

@@ -2,12 +2,16 @@
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from sync import breaker_state, pauses
+from sync.breaker import State
 from sync.mirrors import declaration
+from sync.pauses import Scope
+from sync.stops import Pause
 
 # A page that waits for a number longer than this is worth less than the page without it.
 READ_MS, LOCK_MS = 2_000, 100
@@ -32,11 +36,39 @@ class TargetLine:
     owed: int = 0
     blocked: int = 0
     oldest_at: dt.datetime | None = None
+    parked_rows: int = 0
+    # How its breaker is, in a word; since when it is so, why, and when it is tried next, where it does not work.
+    word: str = "working"
+    since: dt.datetime | None = None
+    code: str = ""
+    next_try_at: dt.datetime | None = None
+    pause: Pause | None = None
+    # Bringing copies in line is switched off altogether.
+    is_stopped: bool = False
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing is attempted now."""
+        return self.is_stopped or self.pause is not None or self.word in {"parked", "throttled"}
+
+    @property
+    def parked(self) -> int:
+        """What waits for the target itself, or for a switch."""
+        return self.owed - self.blocked if self.is_shut else self.parked_rows
 
     @property
     def retrying(self) -> int:
         """What moves by itself."""
-        return self.owed - self.blocked
+        return self.owed - self.blocked - self.parked
+
+
+@dataclass(frozen=True)
+class OperationLine:
+    """An operation, and who paused it."""
+
+    key: str
+    title: str
+    pause: Pause | None
 
 
 @dataclass(frozen=True)
@@ -60,25 +92,47 @@ def read(what: Callable[[], Value]) -> Reading[Value]:
 
 # A person's target counts once, whether the ledger knows of it, debt does, or both; debt is always to be tried.
 _OWED = """
-SELECT target, count(*), count(*) FILTER (WHERE is_blocked), min(since)
-FROM (SELECT target, person_id, bool_and(is_blocked) AS is_blocked, min(since) AS since
-      FROM (SELECT target, person_id, owed_since AS since,
+SELECT target, count(*), count(*) FILTER (WHERE is_blocked), min(since), count(*) FILTER (WHERE is_parked)
+FROM (SELECT target, person_id, bool_and(is_blocked) AS is_blocked, bool_or(is_parked) AS is_parked, min(since) AS since
+      FROM (SELECT target, person_id, owed_since AS since, is_paused AS is_parked,
                    next_attempt_at IS NULL AND NOT is_paused AND coalesce(lease_until <= clock_timestamp(), true)
                        AS is_blocked
             FROM sync_ledger WHERE owed_since IS NOT NULL AND excluded_reason IS NULL
             UNION ALL
-            SELECT unnest(targets), person_id, at, false FROM sync_debt) AS rows
+            SELECT unnest(targets), person_id, at, false, false FROM sync_debt) AS rows
       GROUP BY target, person_id) AS owed
 GROUP BY target
 """
 
 
-def targets() -> list[TargetLine]:
-    """Tell of every declared target what is owed."""
+def targets(now: dt.datetime) -> list[TargetLine]:
+    """Tell of every declared target what is owed, how its breaker is, and whether somebody paused it."""
     with connection.cursor() as cursor:
         cursor.execute(_OWED)
         found = {line.target: line for line in (TargetLine(*row) for row in cursor.fetchall())}
-    return [found.get(target, TargetLine(target)) for target in declaration().targets]
+    states, paused = breaker_state.states(), pauses.listed(Scope.TARGET)
+    is_stopped = pauses.is_paused(pauses.SYNC)
+    lines = [replace(found.get(target, TargetLine(target)), is_stopped=is_stopped) for target in declaration().targets]
+    return [_with_breaker(line, states.get(line.target, State()), paused.get(line.target), now) for line in lines]
+
+
+def operations() -> list[OperationLine]:
+    """Tell of every operation whether somebody paused it."""
+    paused = pauses.listed(Scope.OPERATION)
+    return [OperationLine(key, title, paused.get(key)) for key, title in pauses.OPERATIONS.items()]
+
+
+def _with_breaker(line: TargetLine, state: State, pause: Pause | None, now: dt.datetime) -> TargetLine:
+    word = breaker_state.word(state, now)
+    if word == "recovering" and not line.parked_rows:
+        word = "working"
+    since = state.ramp_since if word == "recovering" else state.since
+    next_try = {"parked": state.probe_at, "throttled": state.throttled_until}.get(word)
+    is_well = word == "working"
+    return replace(
+        line, word=word, since=None if is_well else since, code="" if is_well else state.code, next_try_at=next_try,
+        pause=pause,
+    )  # fmt: skip
 
 
 # A retry that failed gives its item back; it does not open one.

@@ -10,9 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from interventions.models import Intervention
-from sync import delivery, drift, ledger, queries, reconcile, repair, tasks, triggers
+from sync import delivery, drift, ledger, queries, reconcile, repair, switches, tasks, triggers
 from sync.ledger import Entity
 from sync.models import Attempt, Debt, Ledger, LostValue
+from sync.pauses import Scope
 from tests import fakes
 from tests.factories import Cast, therapists
 from therapists.models import Enrollment, Profile
@@ -166,7 +167,7 @@ def test_p8_a_paused_target_is_left_alone(cast: Cast) -> None:
     Enrollment.objects.filter(user=cast.ada).update(bio="refused")
     with fakes.refusing(TARGET, "bio <> 'refused'"):
         fakes.settled()
-    Ledger.objects.filter(person_id=cast.ada.pk, target=TARGET).update(is_paused=True)
+    switches.pause(scope=Scope.TARGET, key=TARGET, by="user:7", note="", at=timezone.now())
     ledger.unblock(schema="", everything=True)
     delivery.drain()
     assert fakes.states(cast.ada.pk)[TARGET] == "parked"

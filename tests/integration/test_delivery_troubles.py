@@ -84,6 +84,7 @@ def test_p3_the_write_takes_no_longer_than_its_budget(cast: Cast, trouble: Troub
 
 
 def test_p7_an_item_opens_by_the_rules_and_resolves_itself_when_mended(cast: Cast, trouble: Trouble) -> None:
+    fakes.settled()  # with a second person behind, it would be the target's own item (tests/integration/test_breakers.py)
     with trouble.make(cast.ada.pk):
         suspend(cast.ada)
         fakes.settled()

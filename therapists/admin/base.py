@@ -18,6 +18,7 @@ from unfold.views import ChangeList
 from interventions.admin import adoption
 from interventions.admin.changelist import BoundedList, BoundedPaginator
 from interventions.api.envelope import sentence
+from sync.admin.switching import PAUSE_PERSON
 from sync.api.standing import read_standing
 from sync.mirrors import Place, SharedMirror
 from therapists.admin import copies
@@ -164,6 +165,9 @@ class PersonAdmin(ModelAdmin):
             "person_id": person,
             "copy_lines": copies.lines(person) if person is not None else [],
             "interventions_link": f"{inbox}?tab=all&person_id__exact={person}" if inbox and person is not None else "",
+            "pause": copies.pause_of(person) if person is not None else None,
+            "may_pause": person is not None and request.user.has_perm(PAUSE_PERSON),
+            "switch_back": request.path,
             **adoption.shown(
                 request, [(person, target) for target in DECLARATION.targets] if person is not None else []
             ),

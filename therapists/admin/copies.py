@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from django.db import DatabaseError, InterfaceError
 from django.urls import reverse
 
-from sync import queries
+from interventions.admin import sentences
+from sync import pauses, queries
 from sync.api.standing import bounded_read
+from sync.pauses import Scope
 from sync.queries import TargetState
 from therapists.mirrors import ENROLLMENTS, PROFILES, USERS
 from therapists.models import Enrollment, Profile
@@ -22,7 +24,7 @@ STATES = {
     "due": ("follows now", BUSY),
     "leased": ("being written", BUSY),
     "backing_off": ("tried again by itself", LATE),
-    "parked": ("waits until the place works again", LATE),
+    "parked": ("waits until it works again or is switched on", LATE),
     "blocked": ("needs a person", BAD),
     "excluded": ("no copy kept", PLAIN),
     "deleted": ("deleted", PLAIN),
@@ -93,6 +95,25 @@ def lines(person_id: int) -> list[CopyLine] | None:
         )
         for state in states
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PauseLine:
+    """Who switched the work on a person's copies off, when and why."""
+
+    who: str
+    at: dt.datetime
+    note: str
+
+
+def pause_of(person_id: int) -> PauseLine | None:
+    """Tell who paused the work on this person's copies; None: nobody, or it cannot be read."""
+    try:
+        with bounded_read():
+            found = pauses.listed(Scope.PERSON, [str(person_id)]).get(str(person_id))
+            return None if found is None else PauseLine(sentences.who([found.by])[found.by], found.at, found.note)
+    except (DatabaseError, InterfaceError):
+        return None
 
 
 def _states(person_ids: Collection[int]) -> list[TargetState] | None:

@@ -10,5 +10,5 @@ SQL = (Path(__file__).parent / "sql" / "0006_safety_net.sql").read_text()
 class Migration(migrations.Migration):
     """Frozen: a change of the declaration is a new migration with a file of its own."""
 
-    dependencies = [("therapists", "0005_identity"), ("sync", "0007_deletion")]
+    dependencies = [("therapists", "0005_identity"), ("sync", "0008_breakers_and_pauses")]
     operations = [migrations.RunSQL(SQL, migrations.RunSQL.noop)]

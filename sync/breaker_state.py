@@ -1,0 +1,255 @@
+"""The breakers' state in PostgreSQL, shared by all processes, and the rows that are parked by them or by staff."""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from interventions import items
+from interventions.models import History, Resolution
+from sync import breaker, parking, pauses
+from sync.backoff import classify
+from sync.breaker import Call, Limits, State, Word
+from sync.mirrors import declaration
+from sync.pauses import Pauses
+from sync.stops import Breaker
+
+logger = logging.getLogger(__name__)
+
+Entity = tuple[int, str]  # person id, target
+_UNWELL = "word <> 'closed' OR failures > 0 OR recent <> '[]' OR throttled_until > %s"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What may be attempted at a moment: the breakers that are not well, and what staff have paused."""
+
+    at: dt.datetime
+    states: Mapping[str, State] = field(default_factory=dict)
+    pauses: Pauses = field(default_factory=Pauses)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether everything may be attempted."""
+        return not (self.states or self.pauses.people or self.pauses.targets or self.pauses.operations)
+
+    def admits(self, entity: Entity) -> bool:
+        """Whether the entity may be attempted."""
+        person_id, target = entity
+        state = self.states.get(target)
+        return not self.pauses.stops(person_id, target) and (state is None or breaker.admits(state, person_id, self.at))
+
+
+def limits() -> Limits:
+    """Give the thresholds from the settings."""
+    return Limits(
+        failures=settings.SYNC_BREAKER_FAILURES,
+        window_seconds=settings.SYNC_BREAKER_WINDOW_SECONDS,
+        window_calls=settings.SYNC_BREAKER_WINDOW_CALLS,
+        window_share=settings.SYNC_BREAKER_WINDOW_PERCENT / 100,
+        probe_seconds=settings.SYNC_BREAKER_PROBE_SECONDS,
+        probe_cap_seconds=settings.SYNC_BREAKER_PROBE_CAP_SECONDS,
+        ramp_per_second=settings.SYNC_BREAKER_RAMP_PER_SECOND,
+        ramp_doubles_seconds=settings.SYNC_BREAKER_RAMP_DOUBLES_SECONDS,
+        ramp_seconds=settings.SYNC_BREAKER_RAMP_SECONDS,
+    )
+
+
+def admission(people: Collection[int], at: dt.datetime) -> Admission:
+    """Read what may be attempted for these people: one glance at two small tables while all is well; waits for nobody."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT EXISTS (SELECT FROM sync_pause) OR EXISTS (SELECT FROM sync_breaker WHERE {_UNWELL})", [at]
+        )
+        if not cursor.fetchone()[0]:
+            return Admission(at)
+    return Admission(at, states(), pauses.among(people))
+
+
+def record(
+    entities: Collection[Entity], problems: Mapping[Entity, tuple[str, str]], given: Admission
+) -> frozenset[Entity]:
+    """
+    Note what one batch found out about each target, in its transaction.
+
+    Takes every entity that was tried, and the code and object of each that failed. Gives the failures for which an
+    open target's own item stands, so that no person's is needed.
+
+    Writes nothing while all is well, and never waits: where another batch is noting something of the same target at
+    this moment, that is enough.
+    """
+    if not problems and not given.states:
+        return frozenset()
+    stood_for: set[Entity] = set()
+    for target in declaration().targets:
+        call = _call(target, entities, problems)
+        state = given.states.get(target, State())
+        if breaker.note(state, call, given.at, limits()) != state:
+            state = _noted(target, call, given.at) or state
+        if state.word is Word.OPEN:
+            stood_for |= {(person_id, target) for person_id in call.failed}
+    return frozenset(stood_for)
+
+
+def pull_forward(at: dt.datetime) -> int:
+    """
+    Pull parked rows forward as far as breakers, ramps and pauses allow; gives their number.
+
+    Short transactions of their own. Of an open breaker whose probe is due it is one row, and only one process gets it.
+    """
+    stopped = pauses.among(())
+    if pauses.SYNC in stopped.operations:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT target FROM unnest(%s::text[]) AS target"
+            " WHERE EXISTS (SELECT FROM sync_ledger AS l WHERE l.is_paused AND l.target = target.target)"
+            " OR EXISTS (SELECT FROM sync_breaker AS b WHERE b.target = target.target AND word = 'open' AND probe_at <= %s)",
+            [list(declaration().targets), at],
+        )
+        targets = [target for (target,) in cursor.fetchall()]
+    return sum(_pull(target, at) for target in targets if target not in stopped.targets)
+
+
+def reset(target: str, at: dt.datetime) -> State:
+    """Forget what is known of a target, or probe it at once where its breaker is open; gives what was known."""
+    return _change(target, lambda state: breaker.reset(state, at, limits()))
+
+
+def begin_ramp(target: str, at: dt.datetime) -> None:
+    """Let what is parked come over a ramp, unless the breaker is open."""
+    _change(target, lambda state: state if state.word is Word.OPEN else breaker.closed(at))
+
+
+def word(state: State, at: dt.datetime) -> str:
+    """Say in a word how a target is: working, parked, throttled or recovering."""
+    if state.word is Word.OPEN:
+        return "parked"
+    if breaker.is_shut(state, at):
+        return "throttled"
+    return "working" if breaker.pull(state, at, limits()) is None else "recovering"
+
+
+def states() -> dict[str, State]:
+    """Give every breaker's state that is on record."""
+    return {row.target: _state(row) for row in Breaker.objects.all()}
+
+
+def _change(target: str, to: Callable[[State], State]) -> State:
+    with transaction.atomic():
+        Breaker.objects.bulk_create([Breaker(target=target)], ignore_conflicts=True)
+        before = _state(Breaker.objects.select_for_update(no_key=True).get(pk=target))
+        _save(target, to(before))
+    return before
+
+
+def _pull(target: str, at: dt.datetime) -> int:
+    with transaction.atomic():
+        state = _locked(target)
+        if state is None:
+            return 0
+        rows = breaker.pull(state, at, limits())
+        if rows == 0:
+            return 0
+        freed = parking.pull(target, at, rows)
+        if state.word is Word.OPEN:
+            freed = freed or parking.pull_backing_off(target, at)
+            if not freed:
+                if not parking.is_owed(target):
+                    _turn(target, state, breaker.closed(at), at)
+                return 0
+        after = breaker.pulled(state, at, len(freed), probe=freed[0] if freed else None)
+        if after != state:
+            _save(target, after)
+    return len(freed)
+
+
+def _call(target: str, entities: Collection[Entity], problems: Mapping[Entity, tuple[str, str]]) -> Call:
+    """Sum up what a batch says of a target. Trouble of a single row or of another table says nothing."""
+    others = {table.name for table in declaration().tables} - {target}
+    answered, failed, last = set(), set(), ("", "")
+    for person_id in (person_id for person_id, name in entities if name == target):
+        if (person_id, target) not in problems:
+            answered.add(person_id)
+            continue
+        code, error_object = problems[person_id, target]
+        is_about_target = bool(error_object) and error_object not in others
+        says = breaker.speaks(classify(code), is_about_target=is_about_target)
+        if says:
+            failed.add(person_id)
+            last = (code, error_object)
+        elif says is False:
+            answered.add(person_id)
+    return Call(frozenset(answered), frozenset(failed), None, *last)
+
+
+def _noted(target: str, call: Call, at: dt.datetime) -> State | None:
+    try:
+        with transaction.atomic():
+            return _note(target, call, at)
+    except DatabaseError as error:
+        # Never at the price of the batch: what it found out is found out again.
+        code = getattr(error.__cause__, "sqlstate", None)
+        logger.warning("sync.breaker.unnoted", extra={"target": target, "code": code})
+        return None
+
+
+def _note(target: str, call: Call, at: dt.datetime) -> State | None:
+    before = _locked(target, makes=True)
+    if before is None:
+        return None
+    after = breaker.note(before, call, at, limits())
+    if after != before:
+        _turn(target, before, after, at, call)
+    return after
+
+
+def _turn(target: str, before: State, after: State, at: dt.datetime, call: Call | None = None) -> None:
+    """Save the state, and with it what follows for the target's item and its rows."""
+    _save(target, after)
+    if after.word is Word.OPEN:
+        tried = [] if call is None else [_failure(target, after, call)]
+        items.write_items(failures=tried, at=at)
+    if before.word == after.word:
+        return
+    if after.word is Word.CLOSED:
+        items.settle_target(target=target, resolution=Resolution.AUTO, at=at)
+        parking.park_backing_off(target, at)
+    logger.warning("sync.breaker.turned", extra={"target": target, "word": after.word, "code": after.code})
+    History.objects.create(
+        actor=items.SYSTEM, action=f"breaker_{after.word}", object_type="target", object_id=target,
+        from_state=before.word, to_state=after.word,
+    )  # fmt: skip
+
+
+def _failure(target: str, state: State, call: Call) -> items.TargetFailure:
+    return items.TargetFailure(
+        target=target, code=state.code, detail=state.error_object,
+        failure_class=classify(state.code, retry_after=call.retry_after), attempts=state.failures,
+    )  # fmt: skip
+
+
+def _locked(target: str, *, makes: bool = False) -> State | None:
+    """Lock a breaker's row and give its state; None: somebody else has it. Without a row: all is well."""
+    if makes:
+        Breaker.objects.bulk_create([Breaker(target=target)], ignore_conflicts=True)
+    row = Breaker.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=target).first()
+    if row is not None:
+        return _state(row)
+    return None if Breaker.objects.filter(pk=target).exists() else State()
+
+
+def _state(row: Breaker) -> State:
+    return State(
+        Word(row.word), row.since, row.failures, row.lone, tuple((s, c, f) for s, c, f in row.recent), row.probe_at,
+        row.probe_seconds, row.probe, row.throttled_until, row.ramp_since, row.ramp_taken, row.code, row.error_object,
+    )  # fmt: skip
+
+
+def _save(target: str, state: State) -> None:
+    values = asdict(state)
+    values["recent"] = [list(entry) for entry in values.pop("window")]
+    Breaker.objects.filter(pk=target).update(**values)

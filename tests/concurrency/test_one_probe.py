@@ -1,0 +1,89 @@
+"""P9: however many workers look at an open breaker at once, one row is tried."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from sync import breaker_state, delivery
+from sync.models import Attempt, Ledger
+from sync.stops import Breaker
+from tests import fakes
+from tests.factories import therapists
+from therapists.models import Enrollment, User
+
+TARGET = "therapist_profiles"
+DRAIN = "import django; django.setup(); from sync import delivery; delivery.drain()"
+DRAINS = 4
+
+
+@pytest.fixture
+def people(transactional_db: None, settings: Any) -> list[User]:
+    settings.SYNC_RECEIVERS = False
+    return therapists(8)
+
+
+def open_breaker(people: list[User]) -> None:
+    Enrollment.objects.filter(user__in=people).update(bio="Owed behind a lock.")
+    for _ in range(6):
+        fakes.sql("UPDATE sync_ledger SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
+        delivery.drain()
+    assert Breaker.objects.get().word == "open"
+    assert Ledger.objects.filter(is_paused=True).count() == len(people)
+
+
+def pull_together(at: dt.datetime) -> list[int]:
+    """Let several threads pull forward at the same instant; gives what each of them got."""
+    start, pulled = threading.Barrier(DRAINS), list[int]()
+
+    def pull() -> None:
+        start.wait()
+        try:
+            pulled.append(breaker_state.pull_forward(at))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=pull) for _ in range(DRAINS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return pulled
+
+
+def test_p9_two_drains_in_processes_of_their_own_agree_on_one_probe(people: list[User]) -> None:
+    with fakes.locked_table(TARGET):
+        open_breaker(people)
+        tries = Attempt.objects.count()
+        Breaker.objects.update(probe_at=timezone.now())
+        environment = os.environ | {"DATABASE_URL": fakes.database_url()}
+        drains = [subprocess.Popen([sys.executable, "-c", DRAIN], env=environment) for _ in range(2)]
+        assert [drain.wait() for drain in drains] == [0, 0]
+        assert Attempt.objects.count() == tries + 1
+        assert Breaker.objects.get().probe_seconds == 120
+        assert Ledger.objects.filter(is_paused=True).count() == len(people) - 1
+
+
+def test_p9_one_of_many_threads_gets_the_probe(people: list[User]) -> None:
+    with fakes.locked_table(TARGET):
+        open_breaker(people)
+        Breaker.objects.update(probe_at=timezone.now())
+        pulled = pull_together(timezone.now())
+    assert sorted(pulled) == [0] * (DRAINS - 1) + [1]
+    assert Ledger.objects.filter(is_paused=False).count() == 1
+
+
+def test_p9_a_ramp_lets_no_more_through_to_many_than_to_one(people: list[User]) -> None:
+    with fakes.locked_table(TARGET):
+        open_breaker(people)
+    at = timezone.now()
+    Breaker.objects.update(word="closed", ramp_since=at - dt.timedelta(seconds=1), ramp_taken=0, probe_at=None)
+    pulled = pull_together(at)
+    assert sum(pulled) == 5
+    assert Ledger.objects.filter(is_paused=True).count() == 3
