@@ -225,19 +225,19 @@ class Engine(RuleBasedStateMachine):
     @rule(which=WRITER, point=st.sampled_from(POINTS), person=PERSON, columns=st.permutations(SOURCES + AVATARS))
     def write_beside_a_held_worker(self, which: int, point: str, person: int, columns: list[Column]) -> None:
         """Somebody writes, a worker takes it up, and in the middle of that they write something else."""
-        self.write(which, person, columns[0], is_committed=True)
+        self._owe(which, person, columns[0])
         self.hold_worker(point)
-        self.write(which, person, columns[1], is_committed=True)
+        self._owe(which, person, columns[1])
         if self.worker is not None:
             self.let_worker_go(must_die=False)
 
     @precondition(lambda self: self.worker is None)
-    @rule(which=WRITER, person=PERSON, columns=st.permutations(SOURCES + COPIES))
-    def commit_beside_a_waiting_worker(self, which: int, person: int, columns: list[Column]) -> None:
-        """Somebody writes facts and copies once more, and commits while a worker waits for their rows, if it ever does."""
-        self.write(which, person, columns[0], is_committed=True)
-        for column in columns[:4]:
-            self.write(which, person, column, is_committed=False)
+    @rule(which=WRITER, person=PERSON, column=st.sampled_from(SOURCES))
+    def commit_beside_a_waiting_worker(self, which: int, person: int, column: Column) -> None:
+        """Somebody writes a fact again, holds its copies, and commits while a worker waits for them, if it ever does."""
+        self._owe(which, person, column)
+        for written in (*COPIES, column):
+            self.write(which, person, written, is_committed=False)
         worker = Worker(Gate("nowhere"))
         worker.start()
         while not (worker.work.done() or (worker.pid and fakes.waits_for_a_lock(worker.pid))):
@@ -333,6 +333,11 @@ class Engine(RuleBasedStateMachine):
         accepted = Intervention.objects.filter(resolution="accepted").values_list("person_id", "target")
         missing = {(p, t) for p, t, fact in self.stage.eye.execute(oracle.DIFFERENCES).fetchall() if fact == "row"}
         assert self._differing() - missing <= set(accepted), "not in line though everything was mended"
+
+    def _owe(self, which: int, person: int, column: Column) -> None:
+        """Write and commit above READ COMMITTED, where nothing is copied and everything is owed."""
+        self.writers[which].begin(is_repeatable=True)
+        self.write(which, person, column, is_committed=True)
 
     def _value(self, column: Column) -> Any:
         self.number += 1
