@@ -90,8 +90,8 @@ def poisoned(target: str) -> list[tuple[int, str]]:
         return list(cursor.fetchall())
 
 
-def _write(statement: str, lease: Lease, **words: object) -> bool:
-    mine = {"person_id": lease.person_id, "target": lease.target, "fence": lease.fence}
+def _write(statement: str, lease: Lease, **words: int | bool | str) -> bool:
+    mine = words | {"person_id": lease.person_id, "target": lease.target, "fence": lease.fence}
     with connection.cursor() as cursor:
-        cursor.execute(statement, mine | words)
+        cursor.execute(statement, mine)
         return bool(cursor.rowcount)

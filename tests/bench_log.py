@@ -36,7 +36,11 @@ input()
 OF_THE_ENGINE = """
 for at in range(first, end, 500):
     failures = [
-        items.Failure(n, "therapist_profiles", "23514", "refused", "bio_is_short", 1) for n in range(at, min(at + 500, end))
+        items.Failure(
+            person_id=n, target="therapist_profiles", code="23514", failure_class="refused", detail="bio_is_short",
+            attempts=1,
+        )
+        for n in range(at, min(at + 500, end))
     ]
     items.open_items(failures=failures, at=timezone.now())
 """

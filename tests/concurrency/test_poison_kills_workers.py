@@ -126,9 +126,8 @@ def test_p2_a_worker_that_was_stopped_for_too_long_can_write_nothing(transaction
         env=os.environ | {"DATABASE_URL": fakes.database_url(), "SYNC_TABLE_LEASE_SECONDS": "1"},
     )  # fmt: skip
     try:
-        found: list[tuple[int]] = []
-        fakes.wait_until(lambda: found.extend(fakes.sql(IN_THE_MIDDLE)) or found, what="the worker has stopped")
-        gone = f"SELECT 1 FROM pg_stat_activity WHERE pid = {found[0][0]}"
+        fakes.wait_until(lambda: fakes.sql(IN_THE_MIDDLE), what="the worker has stopped")
+        gone = f"SELECT 1 FROM pg_stat_activity WHERE pid = {fakes.sql(IN_THE_MIDDLE)[0][0]}"
         fakes.wait_until(lambda: not fakes.sql(gone), what="PostgreSQL has ended the stopped worker's session")
         Enrollment.objects.update(bio="newer")
         delivery.drain()

@@ -95,6 +95,8 @@ def is_there(claim: str) -> bool:
     kind, _, rest = claim.partition(" ")
     if kind == "manage.py":
         return rest.split()[0] in get_commands()
+    if kind == "make" and rest.startswith("bench-"):
+        return (ROOT / "tests" / f"bench_{rest.removeprefix('bench-')}.py").exists()
     if kind == "make":
         return re.search(rf"^{re.escape(rest)}:", (ROOT / "Makefile").read_text(), re.MULTILINE) is not None
     if kind in METHODS:

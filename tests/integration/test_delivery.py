@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from interventions.models import Intervention
 from sync import delivery, drift, ledger, queries, reconcile, repair, switches, tasks, triggers
-from sync.ledger import Entity
+from sync.claims import Entity
 from sync.models import Attempt, Debt, Ledger, LostValue
 from sync.pauses import Scope
 from tests import fakes

@@ -16,7 +16,12 @@ SECONDS = 40
 
 
 def failures(first: int, end: int) -> list[items.Failure]:
-    return [items.Failure(person, TARGET, "23514", "refused", "bio_is_short", 1) for person in range(first, end)]
+    return [
+        items.Failure(
+            target=TARGET, code="23514", failure_class="refused", detail="bio_is_short", attempts=1, person_id=person
+        )
+        for person in range(first, end)
+    ]
 
 
 @pytest.mark.slow
