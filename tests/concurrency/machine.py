@@ -109,6 +109,13 @@ class Engine(RuleBasedStateMachine):
         if is_committed:
             self.end(which, "COMMIT")
 
+    @rule(which=WRITER, person=PERSON, columns=st.permutations(SOURCES + AVATARS + COPIES))
+    def write_beside_each_other(self, which: int, person: int, columns: list[Column]) -> None:
+        """Two write the same person, and the one who came first commits last."""
+        self.write(which, person, columns[0], is_committed=False)
+        self.write(1 - which, person, columns[1], is_committed=True)
+        self.end(which, "COMMIT")
+
     @rule(which=WRITER)
     def begin_repeatable(self, which: int) -> None:
         """Somebody works above READ COMMITTED."""
