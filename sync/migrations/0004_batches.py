@@ -9,7 +9,7 @@ BEFORE = import_module("sync.migrations.0003_take_rights_apart").Migration.opera
 ATTEMPT = """
 -- Run a statement over $1 (people). Where it fails, take the people apart, into four parts each time, down to one by
 -- one. Gives who failed, with the SQLSTATE and the object that PostgreSQL names, never a message: messages may quote
--- values. What cannot be any row's own fault (no such column, no lock, the timer) is not taken apart.
+-- values. What cannot be any row's own fault (no such column, the timer) is not taken apart.
 -- Planned once a session: planning a small statement takes longer than running it.
 CREATE OR REPLACE FUNCTION sync_attempt(statement text, people bigint[], size int DEFAULT 1000000)
 RETURNS TABLE (person_id bigint, code text, error_object text) LANGUAGE plpgsql
@@ -31,7 +31,7 @@ BEGIN
       GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE,
         found_constraint = CONSTRAINT_NAME, found_column = COLUMN_NAME;
       error_object := coalesce(nullif(found_constraint, ''), nullif(found_column, ''));
-      IF cardinality(part) = 1 OR code IN ('57014', '55P03', '42P01', '42703', '42883', '42804') THEN
+      IF cardinality(part) = 1 OR code IN ('57014', '42P01', '42703', '42883', '42804') THEN
         RETURN QUERY SELECT p, code, error_object FROM unnest(part) AS p;
       ELSE
         RETURN QUERY SELECT * FROM sync_attempt(statement, part, greatest(1, (cardinality(part) + 3) / 4));
