@@ -36,10 +36,11 @@ WHERE l.person_id = found.person_id AND l.target = found.target
 """
 _IS_FREE = "NOT EXISTS (SELECT FROM sync_pause WHERE scope = 'person' AND key = sync_ledger.person_id::text)"
 # A difference that somebody accepted is owed anew instead: whether it still is the accepted one is looked at first.
+# New edits before what has failed already: a probe by somebody whose own row is ill would keep the target shut for all.
 _PULL = f"""
 WITH found AS (
     SELECT person_id, target FROM sync_ledger WHERE is_paused AND target = %(target)s AND {_IS_FREE}
-    ORDER BY owed_since LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY attempts, owed_since LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 ), freed AS (
     UPDATE sync_ledger AS l
     SET is_paused = false,

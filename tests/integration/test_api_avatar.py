@@ -148,7 +148,7 @@ def test_other_fields_and_forms_are_refused(ada: Client) -> None:
 
 
 def test_a_database_that_fails_after_the_file_was_written_names_nothing(ada: Client, cast: Cast) -> None:
-    with mock.patch("therapists.operations._save", side_effect=OperationalError("x")):
+    with mock.patch("therapists.operations.save_facts", side_effect=OperationalError("x")):
         assert sent(ada, picture()).status_code == 503
     assert Enrollment.objects.get(user=cast.ada).profile_image_url == "/media/avatars/first.webp"
     assert len(files()) == 1, "it waits for the nightly command"

@@ -207,6 +207,25 @@ class TestClosing:
         assert Profile.objects.get(user=people[-1]).bio == "Edited just now."
         assert Ledger.objects.filter(is_paused=True).exists()
 
+    @pytest.mark.usefixtures("slow_ramp")
+    def test_p3_who_never_failed_is_the_probe_before_those_who_did(self, people: list[User]) -> None:
+        with opened(people):
+            edit(people[-1:], "Edited while it was open.")
+            Ledger.objects.filter(target=TARGET, person_id=people[-1].pk).update(attempts=0)
+        fakes.sql(
+            "CREATE FUNCTION ill() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'busy' USING ERRCODE = 'lock_not_available'; END $$;"
+            f" CREATE TRIGGER ill BEFORE UPDATE ON {TARGET} FOR EACH ROW WHEN (NEW.user_id <> {people[-1].pk})"
+            " EXECUTE FUNCTION ill()"
+        )
+        try:
+            earlier(61)
+            delivery.drain()
+        finally:
+            fakes.sql(f"DROP TRIGGER ill ON {TARGET}; DROP FUNCTION ill()")
+        assert word() == "closed"
+        assert Profile.objects.get(user=people[-1]).bio == "Edited while it was open."
+
     def test_with_nothing_left_to_try_it_closes_by_itself(self, people: list[User]) -> None:
         with opened(people):
             pass

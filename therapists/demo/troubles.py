@@ -17,7 +17,7 @@ LONG_PHONE = "+44 7700 900417 (mornings, please let it ring), or +44 7700 900733
 # Triggers of a directory program that nobody maintains any more: one pins a text, one waits for an export that died.
 PIN, EXPORT = "legacy_directory_pin", "legacy_directory_export"
 # People per trouble, in the order in which they are taken.
-GROUPS = LONG_PHONES, ACCEPTED, WITHOUT_PROFILE, PINNED, EXPORTED, MENDED, UNREAD = 3, 1, 2, 1, 2, 3, 1
+GROUPS = LONG_PHONES, ACCEPTED, WITHOUT_PROFILE, PINNED, EXPORTED, MENDED, UNREAD = 3, 1, 2, 1, 1, 3, 1
 PEOPLE = sum(GROUPS)
 # A list that a form of long ago cut off.
 CUT_OFF = '["Trauma", "EMDR'
@@ -28,7 +28,7 @@ def seed_troubles(*, decided_by: int) -> None:
     Break a dozen people's copies in the ways that happen, and let the engine find out.
 
     `decided_by` is the id of the lead who accepts one difference. Afterwards: three numbers refused by a constraint, two profiles missing, one text that does not stay as written,
-    one list of specializations that was cut off and cannot be read, two copies that are tried again and again, and four interventions resolved, one of them by a person's decision.
+    one list of specializations that was cut off and cannot be read, one copy that is tried again and again, and four interventions resolved, one of them by a person's decision.
     """
     people = _well_kept(PEOPLE)
     if len(people) < PEOPLE:
