@@ -211,7 +211,8 @@ class TestClosing:
     def test_p3_who_never_failed_is_the_probe_before_those_who_did(self, people: list[User]) -> None:
         with opened(people):
             edit(people[-1:], "Edited while it was open.")
-            Ledger.objects.filter(target=TARGET, person_id=people[-1].pk).update(attempts=0)
+            Ledger.objects.update(attempts=3)
+            Ledger.objects.filter(target=TARGET, person_id=people[-1].pk).update(attempts=0, owed_since=timezone.now())
         fakes.sql(
             "CREATE FUNCTION ill() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE 'busy' USING ERRCODE = 'lock_not_available'; END $$;"
