@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from django.db import connection
 
-from sync import delivery
+from sync import delivery, tasks
 from sync.models import Debt
 from tests import fakes
 from tests.factories import therapists
@@ -77,3 +78,15 @@ def test_p1_two_workers_at_once_do_each_piece_once(people: list[User], worker: "
     assert worker.wait() == 0
     assert fakes.behind() == set()
     assert set(fakes.states(people[0].pk).values()) == {"in_sync"}
+
+
+def test_p1_a_worker_whose_session_ended_while_it_was_idle_works_with_a_new_one(people: list[User]) -> None:
+    def end_session() -> None:
+        with psycopg.connect(fakes.database_url(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+
+    end_session()
+    assert tasks.drain.apply().state == "SUCCESS"
+    assert fakes.behind() == set()
+    end_session()
+    assert tasks.sweep.apply().state == "SUCCESS"

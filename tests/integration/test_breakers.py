@@ -211,6 +211,7 @@ class TestClosing:
     def test_p3_who_never_failed_is_the_probe_before_those_who_did(self, people: list[User]) -> None:
         with opened(people):
             edit(people[-1:], "Edited while it was open.")
+            fail(1)  # whatever was not parked yet is parked now
             Ledger.objects.update(attempts=3)
             Ledger.objects.filter(target=TARGET, person_id=people[-1].pk).update(attempts=0, owed_since=timezone.now())
         fakes.sql(
