@@ -28,6 +28,8 @@ WRITERS = [("http", 0), ("http", 1), ("orm", 0), ("orm", 1), ("sql", 0), ("sql",
 SETTINGS = {
     "ALLOW_FAILPOINTS": "1", "LOG_LEVEL": "WARNING",
     "SYNC_BACKOFF_BASE_SECONDS": "1", "SYNC_BACKOFF_CAP_SECONDS": "5", "SYNC_BACKOFF_URGENT_CAP_SECONDS": "5",
+    # A lock on a whole copy may open its breaker; the probe comes after a minute by default, and later each time.
+    "SYNC_BREAKER_PROBE_SECONDS": "1", "SYNC_BREAKER_PROBE_CAP_SECONDS": "5",
 }  # fmt: skip
 # What is owed when the trouble ends is in line within this time, staff's retry of items included.
 CALM_SECONDS = 30.0
