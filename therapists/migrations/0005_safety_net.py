@@ -4,11 +4,11 @@ from pathlib import Path
 
 from django.db import migrations
 
-SQL = (Path(__file__).parent / "sql" / "0003_safety_net.sql").read_text()
+SQL = (Path(__file__).parent / "sql" / "0005_safety_net.sql").read_text()
 
 
 class Migration(migrations.Migration):
     """Frozen: a change of the declaration is a new migration with a file of its own."""
 
-    dependencies = [("therapists", "0002_safety_net"), ("sync", "0003_take_rights_apart")]
+    dependencies = [("therapists", "0004_identity"), ("sync", "0008_breakers_and_pauses")]
     operations = [migrations.RunSQL(SQL, migrations.RunSQL.noop)]

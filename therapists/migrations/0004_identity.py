@@ -27,7 +27,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("therapists", "0004_email_aliases"),
+        ("therapists", "0003_email_aliases"),
         ("admin", "0003_logentry_add_action_flag_choices"),
     ]
 
