@@ -170,6 +170,12 @@ def layers(request: pytest.FixtureRequest, settings: Any, transactional_db: None
 
 
 @pytest.fixture
+def database_alone(settings: Any) -> None:
+    """Leave the database alone at work: no receiver fans out."""
+    settings.SYNC_RECEIVERS = False
+
+
+@pytest.fixture
 def copying_off(transactional_db: None) -> Iterator[None]:
     """Leave the net's debt alone at work."""
     triggers.disable()

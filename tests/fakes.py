@@ -19,6 +19,7 @@ from sync.differences import Comparison
 from sync.mirrors import declaration
 from sync.models import Debt, Ledger
 from sync.stops import Breaker
+from therapists.models import Profile, User
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 # Gives a row for each backend of the test's database but Django's own.
@@ -138,6 +139,13 @@ def wait_until(is_so: Callable[[], object], *, what: str, seconds: float = 15) -
 def states(person: int) -> dict[str, str]:
     """Give the state of each target of a person."""
     return {found.target: found.state for found in queries.sync_states([person])}
+
+
+def avatars(person: User) -> set[str | None]:
+    """Give what the three places say of a person's avatar."""
+    row = Profile.objects.select_related("user__enrollment").get(user=person)
+    assert row.user is not None
+    return {row.profile_image_url, row.user.avatar_url, row.user.enrollment.profile_image_url}
 
 
 def behind() -> set[tuple[int, str]]:

@@ -3,16 +3,16 @@
 import threading
 from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 import pytest
 
 from sync.models import Debt
 from tests import fakes
-from tests.factories import therapist, therapists
+from tests.factories import therapists
 from therapists.models import Enrollment, Profile, User
 
 Open = Callable[..., fakes.Connection]
+pytestmark = pytest.mark.usefixtures("database_alone")
 WRITES = {
     "users": "UPDATE users SET avatar_url = %s WHERE id = %s",
     "enrollments": "UPDATE therapist_enrollments SET profile_image_url = %s WHERE user_id = %s",
@@ -21,24 +21,6 @@ WRITES = {
 BIO = "UPDATE therapist_enrollments SET bio = %s WHERE user_id = %s"
 REASON = "UPDATE therapist_enrollments SET status_reason = %s WHERE user_id = %s"
 AT_ONCE_MS = 1000
-
-
-@pytest.fixture(autouse=True)
-def _database_alone(settings: Any) -> None:
-    settings.SYNC_RECEIVERS = False
-
-
-@pytest.fixture
-def ada(transactional_db: None) -> User:
-    person = therapist("Ada Quist")
-    fakes.settled()
-    return person
-
-
-def avatars(person: User) -> set[str | None]:
-    row = Profile.objects.select_related("user__enrollment").get(user=person)
-    assert row.user is not None
-    return {row.profile_image_url, row.user.avatar_url, row.user.enrollment.profile_image_url}
 
 
 class TestTheNewestOfThreeWriters:
@@ -54,7 +36,7 @@ class TestTheNewestOfThreeWriters:
         a.execute("COMMIT")
         assert fakes.silently_behind() == set()
         fakes.settled()
-        assert avatars(ada) == {"/newer"}
+        assert fakes.avatars(ada) == {"/newer"}
 
     @pytest.mark.parametrize("later", WRITES)
     def test_p2_the_later_write_of_an_older_transaction_wins_whatever_its_clock_says(
@@ -73,7 +55,7 @@ class TestTheNewestOfThreeWriters:
         a.execute("UPDATE therapist_profiles SET updated_at = %s WHERE user_id = %s", [began, ada.pk])
         a.execute("COMMIT")
         fakes.settled()
-        assert avatars(ada) == {"/later"}
+        assert fakes.avatars(ada) == {"/later"}
 
     @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
     def test_p2_i2_a_caller_with_an_old_snapshot_writes_the_newest(
@@ -88,7 +70,7 @@ class TestTheNewestOfThreeWriters:
         assert fakes.silently_behind() == set()
         assert Debt.objects.filter(person_id=ada.pk, code="uncopied").exists()
         fakes.settled()
-        assert (avatars(ada), Profile.objects.get(user=ada).bio) == ({"/rr"}, "another fact")
+        assert (fakes.avatars(ada), Profile.objects.get(user=ada).bio) == ({"/rr"}, "another fact")
 
     def test_p2_an_old_snapshots_avatar_does_not_go_over_a_newer_one(self, ada: User, second_connection: Open) -> None:
         a = second_connection()
@@ -98,7 +80,7 @@ class TestTheNewestOfThreeWriters:
         a.execute("COMMIT")
         assert fakes.silently_behind() == set()
         fakes.settled()
-        assert avatars(ada) == {"/newer"}
+        assert fakes.avatars(ada) == {"/newer"}
 
     def test_p2_an_older_avatar_of_a_row_that_comes_later_does_not_win(self, ada: User) -> None:
         fakes.sql("DELETE FROM therapist_profiles WHERE user_id = %s", ada.pk)
@@ -106,7 +88,7 @@ class TestTheNewestOfThreeWriters:
         fakes.settled()
         fakes.sql("INSERT INTO therapist_profiles (user_id, updated_at) VALUES (%s, now())", ada.pk)
         fakes.settled()
-        assert avatars(ada) == {"/newer"}
+        assert fakes.avatars(ada) == {"/newer"}
 
 
 class TestNobodyIsAborted:

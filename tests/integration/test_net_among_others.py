@@ -1,7 +1,6 @@
 """The net beside what others put into the database: triggers, constraints, cascades, COPY, roles; told with reasons."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -14,14 +13,10 @@ from tests.factories import therapist, therapists
 from therapists.models import Enrollment, Profile, User
 
 Open = Callable[..., fakes.Connection]
+pytestmark = pytest.mark.usefixtures("database_alone")
 BIO = "UPDATE therapist_enrollments SET bio = %s WHERE user_id = %s"
 NOOP = "CREATE FUNCTION foreign_program() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
 AT_ONCE_MS = 1000
-
-
-@pytest.fixture(autouse=True)
-def _database_alone(settings: Any) -> None:
-    settings.SYNC_RECEIVERS = False
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings as project
@@ -22,12 +21,7 @@ UPDATE therapist_profiles AS copy SET bio = therapist_enrollments.bio,
     net_revision = nextval('sync_revision')
 FROM therapist_enrollments WHERE copy.user_id = therapist_enrollments.user_id AND copy.user_id = ANY(%s)
 """
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _database_alone(settings: Any) -> None:
-    settings.SYNC_RECEIVERS = False
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("database_alone")]
 
 
 def first_release() -> str:

@@ -1,7 +1,6 @@
 """P4: whoever writes and however, every copy is equal or owed in the snapshot in which the write is first seen."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from django.db import transaction
@@ -14,11 +13,7 @@ from tests.factories import Cast, EnrollmentFactory, ProfileFactory, UserFactory
 from therapists.models import Enrollment, Profile, Status, User
 
 BIO = "A bio that nobody has read yet."
-
-
-@pytest.fixture(autouse=True)
-def _database_alone(settings: Any) -> None:
-    settings.SYNC_RECEIVERS = False
+pytestmark = pytest.mark.usefixtures("database_alone")
 
 
 def save(person: User) -> None:
