@@ -14,6 +14,7 @@ from unfold.decorators import display
 
 from interventions.admin import sentences
 from interventions.admin.changelist import BoundedList, BoundedPaginator
+from interventions.admin.records import OnRecord
 from interventions.models import History
 
 
@@ -45,7 +46,7 @@ class Lines(BoundedList):
 
 
 @admin.register(History)
-class HistoryAdmin(ModelAdmin):
+class HistoryAdmin(OnRecord, ModelAdmin):
     """Who did what, when; the database refuses every change of it."""
 
     list_display = ("when", "who", "what", "subject")
@@ -89,15 +90,3 @@ class HistoryAdmin(ModelAdmin):
             return f"{row.object_type} {row.object_id}"
         where = reverse("admin:interventions_intervention_change", args=[row.object_id])
         return format_html('<a class="kw-link" href="{}">intervention {}</a>', where, row.object_id[:8])
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds a line by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a line."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes a line."""
-        return False

@@ -25,6 +25,7 @@ from interventions.admin.changelist import (
     is_filtered,
     search,
 )
+from interventions.admin.records import OnRecord
 from interventions.models import Intervention, State
 
 TABS = (("", "Needs a person"), ("retrying", "Retrying"), ("resolved", "Resolved"), ("all", "All"))
@@ -32,7 +33,7 @@ CAUSES_SHOWN = 4
 
 
 @admin.register(Intervention)
-class InterventionAdmin(ModelAdmin):
+class InterventionAdmin(OnRecord, ModelAdmin):
     """What needs a person. Nothing is added, edited or deleted here: items are retried or resolved with proof."""
 
     list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "retry_button")
@@ -51,18 +52,6 @@ class InterventionAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ("interventions/desk.css",)}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Items come from the engine or from `log_manual_intervention_needed` alone."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No item is ever deleted."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """No item is edited by a form."""
-        return False
 
     def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether this person may retry."""

@@ -13,6 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from interventions.admin import sentences
+from interventions.admin.records import OnRecord
 from sync import deletion
 from sync.doorbell import bell
 from sync.models import Hold, Tombstone
@@ -26,7 +27,7 @@ REJECTED = "Rejected: the copies stay as they are. Bring the rows back; they are
 
 
 @admin.register(Hold)
-class Holds(ModelAdmin):
+class Holds(OnRecord, ModelAdmin):
     """Deletions that came in masses. Nothing is added, edited or deleted here."""
 
     list_display = ("what", "opened_at", "standing")
@@ -45,18 +46,6 @@ class Holds(ModelAdmin):
     def standing(self, row: Hold) -> str:
         """Say what was decided, and by whom."""
         return _told(row)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Workers hold; nobody else."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A hold is decided, not edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What was decided stays on record."""
-        return False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the address of decisions."""

@@ -5,7 +5,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("therapists", "0002_safety_net"), ("sync", "0003_take_rights_apart"),
+        ("therapists", "0002_safety_net"),
+        ("sync", "0003_take_rights_apart"),
     ]
 
     operations = [
