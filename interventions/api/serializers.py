@@ -42,8 +42,8 @@ class ReadOnly(serializers.Serializer[Any]):
     """A shape that is only ever answered; it documents and never validates."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        """Never called for an answer."""
-        raise NotImplementedError
+        """Refuse: what a caller sends is checked by a Strict shape. Raises TypeError."""
+        raise TypeError(f"{type(self).__name__} is the shape of an answer and accepts nothing: derive it from Strict.")
 
 
 class FaultSerializer(ReadOnly):

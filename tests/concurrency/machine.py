@@ -1,6 +1,5 @@
 """A machine that plays writers, workers, staff and troubles against the real engine, and looks after every step."""
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -247,8 +246,10 @@ class Engine(RuleBasedStateMachine):
             self.write(which, person, written, is_committed=False)
         worker = Worker(Gate("nowhere"))
         worker.start()
-        while not (worker.work.done() or (worker.pid and fakes.waits_for_a_lock(worker.pid))):
-            time.sleep(0.002)
+        fakes.wait_until(
+            lambda: worker.work.done() or (worker.pid and fakes.waits_for_a_lock(worker.pid)),
+            what="the worker is done, or waits for whoever writes",
+        )
         if self._is_open(which):
             self.end(which, "COMMIT")
         worker.end(must_die=False)
