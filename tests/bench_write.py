@@ -126,7 +126,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1500, help="calls of each kind")
     rounds: int = parser.parse_args().rounds
-    connections.settings["default"]["OPTIONS"].pop("pool", None)
     with embedded.servers(conftest.VAR_DIR):
         call_command("migrate", verbosity=0)
         triggers.install()

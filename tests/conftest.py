@@ -57,8 +57,7 @@ def servers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(servers: None) -> None:
-    # A pool holds connections that DROP DATABASE waits for.
-    connections.settings["default"]["OPTIONS"].pop("pool", None)
+    """Let the servers run before the database is made on them."""
 
 
 @pytest.fixture(scope="session")

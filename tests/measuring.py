@@ -130,8 +130,7 @@ def surroundings() -> str:
 
 @contextmanager
 def bench() -> Iterator[None]:
-    """Run servers of our own with every table and the net as it is declared now; no pool, and nothing is left behind."""
-    connections.settings["default"]["OPTIONS"].pop("pool", None)
+    """Run servers of our own with every table and the net as it is declared now; nothing is left behind."""
     with embedded.servers(conftest.VAR_DIR):
         call_command("migrate", verbosity=0)
         triggers.install()

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
-from config.settings import ENV
+from config.declared import ENV
 from interventions.models import Intervention
 from sync import queries, triggers
 from sync.mirrors import declaration
@@ -207,6 +207,24 @@ class TestSettingsTable:
         manual = (ROOT / "docs" / "operating.md").read_text().partition("## Settings")[2]
         told = {row[1]: row[2] for row in re.finditer(r"^\| `(\w+)` \|.*\| (.+) \|$", manual, flags=re.MULTILINE)}
         assert told == {setting.name: setting.meaning for setting in ENV.declared.values()}
+
+
+class TestConnections:
+    def told(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True
+        )
+
+    def test_a_command_has_no_pool_that_goes_on_after_it(self) -> None:
+        said = self.told(
+            "manage.py", "makemigrations", "--check", "--dry-run", DATABASE_URL="postgresql://x@127.0.0.1:1/x"
+        )
+        assert "pool" not in said.stderr
+
+    def test_the_web_has_one(self, transactional_db: None) -> None:
+        look = "import config.wsgi; from django.db import connection as c; c.ensure_connection(); print(c.pool.max_size); c.close_pool()"
+        said = self.told("-c", look, DATABASE_URL=fakes.database_url(), WEB_THREADS="3")
+        assert said.stdout.strip() == "5"
 
 
 class TestSeedAcceptance:

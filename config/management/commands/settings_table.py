@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.settings import ENV
+from config.declared import ENV
 
 
 class Command(BaseCommand):
-    """Prints what `config.settings` declared; values of secrets are masked."""
+    """Prints what `config.declared` declares; values of secrets are masked."""
 
     help = "Prints name, value (secrets masked), default and meaning of every setting."
     requires_system_checks: list[str] = []

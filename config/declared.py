@@ -1,0 +1,148 @@
+"""
+Every setting that may be given from outside, with its kind, default, bounds and meaning; nothing else reads it there.
+
+`manage.py settings_table` prints them; docs/operating.md explains when to change one.
+"""
+
+from pathlib import Path
+
+from config.environment import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV = Environment()
+ENV.load_file(BASE_DIR / ".env")
+
+# The process and its servers.
+DEBUG = ENV.flag("DEBUG", True, "Development mode: demo data, the drill and readable error pages. Off in production.")
+SECRET_KEY = ENV.text("SECRET_KEY", "", "Signs sessions and tokens; required when DEBUG is off.", is_secret=True)
+ALLOWED_HOSTS = ENV.names("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"], "Host names that the web answers to.")
+PORT = ENV.number("PORT", 8000, "The web's port; the streams process takes the next one.", least=1, most=65534)
+EVENTS_URL = ENV.text(
+    "EVENTS_URL", f"http://127.0.0.1:{PORT + 1}", "Where browsers reach the streams process; empty behind one proxy."
+)
+VAR_DIR = Path(ENV.text("VAR_DIR", str(BASE_DIR / "var"), "Everything that a running copy writes.")).resolve()
+DATABASE_URL = ENV.text("DATABASE_URL", "", "PostgreSQL >= 15; empty: the embedded one.", is_secret=True)
+REDIS_URL = ENV.text("REDIS_URL", "", "Redis >= 6.2 or Valkey >= 8; empty: the embedded one.", is_secret=True)
+MEDIA_ROOT = Path(ENV.text("MEDIA_ROOT", str(VAR_DIR / "media"), "Where uploaded avatars are kept."))
+LOG_FORMAT = ENV.one_of("LOG_FORMAT", ["console", "json"], "console" if DEBUG else "json", "How logs are written.")
+LOG_LEVEL = ENV.one_of("LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO", "The least level that is logged.")
+DEMO = ENV.flag("DEMO", True, "Fill an empty database with demo data at the first `make run`; only while DEBUG is on.")
+WEB_THREADS = ENV.number("WEB_THREADS", 8, "Threads, and PostgreSQL connections at most, of one web process.", least=1)
+WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", 2, "Processes of one worker.", least=1)
+
+# What happens right after a commit, and when workers come.
+SYNC_INLINE_BUDGET_MS = ENV.number(
+    "SYNC_INLINE_BUDGET_MS", 40,
+    "Time after a commit in which the request itself brings copies in line; 0: workers do it.",
+)  # fmt: skip
+SYNC_RECEIVERS = ENV.flag("SYNC_RECEIVERS", True, "Fan out from post_save receivers right after the commit.")
+SYNC_SWEEP_SECONDS = ENV.number("SYNC_SWEEP_SECONDS", 3, "How often beat looks for owed rows.", least=1, most=3600)
+SYNC_BATCH_SIZE = ENV.number("SYNC_BATCH_SIZE", 500, "Debt rows taken up in one transaction.", least=1, most=10_000)
+SYNC_BATCH_TIMEOUT_MS = ENV.number(
+    "SYNC_BATCH_TIMEOUT_MS", 1000, "Longest statement of a worker; a batch that exceeds it is taken apart.", least=100
+)
+SYNC_TABLE_LEASE_SECONDS = ENV.number(
+    "SYNC_TABLE_LEASE_SECONDS", 20, "How long a stopped worker keeps the rows it has locked.", least=1, most=600
+)
+SYNC_LEASE_SECONDS = ENV.number(
+    "SYNC_LEASE_SECONDS", 600,
+    "How long a retry asked for by staff may take; without an answer the intervention needs a person again.", least=10,
+)  # fmt: skip
+
+# When what failed is tried again, and when a person is told.
+SYNC_BACKOFF_BASE_SECONDS = ENV.number(
+    "SYNC_BACKOFF_BASE_SECONDS", 5,
+    "Longest wait after a first failure; it doubles with each failure, and the wait is a random part of it.", least=1,
+)  # fmt: skip
+SYNC_BACKOFF_CAP_SECONDS = ENV.number(
+    "SYNC_BACKOFF_CAP_SECONDS", 3600, "Longest wait between two tries, however often it failed.", least=1
+)
+SYNC_BACKOFF_URGENT_CAP_SECONDS = ENV.number(
+    "SYNC_BACKOFF_URGENT_CAP_SECONDS", 900, "Longest wait between two tries of a place that repeats verification.", least=1
+)  # fmt: skip
+SYNC_ITEM_AFTER_ATTEMPTS = ENV.number(
+    "SYNC_ITEM_AFTER_ATTEMPTS", 5, "An intervention opens after so many failed tries.", least=1
+)
+SYNC_ITEM_AFTER_SECONDS = ENV.number(
+    "SYNC_ITEM_AFTER_SECONDS", 900, "An intervention opens for what has been failing for so long.", least=1
+)
+
+# When a failing place is left alone, and how its rows come back.
+SYNC_BREAKER_FAILURES = ENV.number(
+    "SYNC_BREAKER_FAILURES", 5, "A place is left alone after so many failed batches in a row.", least=1
+)
+SYNC_BREAKER_WINDOW_PERCENT = ENV.number(
+    "SYNC_BREAKER_WINDOW_PERCENT", 50, "A place is left alone when so many of a hundred recent batches failed.",
+    least=1, most=100,
+)  # fmt: skip
+SYNC_BREAKER_WINDOW_SECONDS = ENV.number(
+    "SYNC_BREAKER_WINDOW_SECONDS", 60, "Batches of the last so many seconds count as recent.", least=1
+)
+SYNC_BREAKER_WINDOW_CALLS = ENV.number(
+    "SYNC_BREAKER_WINDOW_CALLS", 20, "The share of failed batches counts only where so many are recent.", least=1
+)
+SYNC_BREAKER_PROBE_SECONDS = ENV.number(
+    "SYNC_BREAKER_PROBE_SECONDS", 60,
+    "A place that is left alone is tried with one row after so long; each failure doubles the wait.", least=1,
+)  # fmt: skip
+SYNC_BREAKER_PROBE_CAP_SECONDS = ENV.number(
+    "SYNC_BREAKER_PROBE_CAP_SECONDS", 900, "Longest wait until such a place is tried with one row again.", least=1
+)
+SYNC_BREAKER_RAMP_PER_SECOND = ENV.number(
+    "SYNC_BREAKER_RAMP_PER_SECOND", 5, "Rows a second that follow at first when a place answers again.", least=1
+)
+SYNC_BREAKER_RAMP_DOUBLES_SECONDS = ENV.number(
+    "SYNC_BREAKER_RAMP_DOUBLES_SECONDS", 10, "How long it takes until twice as many rows a second follow.", least=1
+)
+SYNC_BREAKER_RAMP_SECONDS = ENV.number(
+    "SYNC_BREAKER_RAMP_SECONDS", 120, "How long after a place answered again its rows are held to that pace.", least=1
+)
+
+# What is kept, where, and for how long.
+SYNC_ATTEMPTS_KEPT_DAYS = ENV.number(
+    "SYNC_ATTEMPTS_KEPT_DAYS", 90, "How long records of single tries are kept.", least=1
+)
+SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
+    "SYNC_LOST_VALUES_KEPT_DAYS", 90, "How long a value that a repair replaced is kept for adoption.", least=1
+)
+SYNC_ALIASES_KEPT_DAYS = ENV.number(
+    "SYNC_ALIASES_KEPT_DAYS", 365, "How long an address that somebody gave up still finds them.", least=1
+)
+SYNC_TOMBSTONES_KEPT_DAYS = ENV.number(
+    "SYNC_TOMBSTONES_KEPT_DAYS", 90,
+    "How long a deletion is remembered, so that nobody is linked to what a deleted person left.", least=1,
+)  # fmt: skip
+SYNC_SPOOL_DIR = Path(
+    ENV.text("SYNC_SPOOL_DIR", str(VAR_DIR / "spool"), "Where failures wait that PostgreSQL did not take.")
+).resolve()
+SYNC_SPOOL_MOST = ENV.number(
+    "SYNC_SPOOL_MOST", 20_000, "Failures that may wait there; more are counted and logged, not kept.", least=1
+)
+
+# What is looked for.
+SYNC_AUDIT_SECONDS = ENV.number(
+    "SYNC_AUDIT_SECONDS", 60, "How often what was written since the last audit is compared.", least=1
+)
+AUDIT_INTERVAL_HOURS = ENV.number("AUDIT_INTERVAL_HOURS", 24, "How often every copy is compared.", least=1)
+IDENTITY_SECONDS = ENV.number("IDENTITY_SECONDS", 15, "How often beat looks who is who.", least=1, most=3600)
+SYNC_MASS_DELETION_MINUTES = ENV.number(
+    "SYNC_MASS_DELETION_MINUTES", 10, "Deletions from a table within so many minutes count as one mass.", least=1
+)
+SYNC_MASS_DELETIONS = ENV.number(
+    "SYNC_MASS_DELETIONS", 20, "A mass of more deletions than this waits for a lead before copies follow."
+)
+SYNC_MASS_DELETION_PERCENT = ENV.number(
+    "SYNC_MASS_DELETION_PERCENT", 2, "So does a mass of more than this many of a hundred rows of the table.", most=100
+)
+SYNC_MASS_DELETION_LEAST = ENV.number(
+    "SYNC_MASS_DELETION_LEAST", 10, "Fewer deletions than this never wait because of their share of the table.", least=1
+)
+
+AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
+ALLOW_FAILPOINTS = ENV.flag(
+    "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."
+)
+FAILPOINTS_FILE = Path(
+    ENV.text("FAILPOINTS_FILE", str(VAR_DIR / "failpoints.json"), "What happens at which failpoint, as JSON.")
+)
+ENV.refuse_unknown("SYNC_")
