@@ -12,6 +12,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 
 from interventions import cleaning, spool
+from interventions.arrays import array
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.handlers import Entity
@@ -189,13 +190,17 @@ def add_late(failures: Sequence[tuple[Failure, dt.datetime]]) -> list[Entity]:
 
 
 _SETTLE = """
-WITH live AS (
-    SELECT item.id, item.state, e.attempt
-    FROM manual_intervention_log AS item
-    JOIN unnest(%(people)s::bigint[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
-        ON item.person_id = e.person AND item.target = e.target
-    WHERE NOT item.resolved AND item.operation = 'sync'
-    ORDER BY item.id FOR UPDATE OF item)
+-- Each by the key that is unique: the planner, who has not yet seen these items, would compare each with every entity.
+WITH found AS MATERIALIZED (
+    SELECT item.id, e.attempt
+    FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
+    CROSS JOIN LATERAL (
+        SELECT id FROM manual_intervention_log
+        WHERE operation = 'sync' AND entity_id = e.person::text AND target = e.target AND target <> '' AND NOT resolved
+        LIMIT 1) AS item
+), live AS (
+    SELECT item.id, item.state, found.attempt FROM manual_intervention_log AS item JOIN found USING (id)
+    WHERE NOT item.resolved ORDER BY item.id FOR UPDATE OF item)
 UPDATE manual_intervention_log AS item
 SET resolved = true, state = 'resolved', resolution = %(resolution)s, resolved_at = %(at)s, resolved_by = 'system',
     resolution_notes = NULL, compared = NULL, retry_until = NULL, retry_by = NULL, attempt_id = live.attempt
@@ -215,9 +220,9 @@ def settle_items(*, entities: Mapping[Entity, int | None], resolution: Resolutio
     ordered = sorted(entities)
     reach("interventions.before_settle", (person_id for person_id, _ in ordered))
     words: dict[str, Any] = {
-        "people": [person_id for person_id, _ in ordered],
-        "targets": [target for _, target in ordered],
-        "attempts": [entities[entity] for entity in ordered],
+        "people": array(person_id for person_id, _ in ordered),
+        "targets": array(target for _, target in ordered),
+        "attempts": array(entities[entity] for entity in ordered),
         "resolution": resolution,
         "at": at,
     }

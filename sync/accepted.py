@@ -16,7 +16,7 @@ def accepted_places(entities: Collection[Entity]) -> dict[Entity, frozenset[Plac
     found = {}
     for entity, comparison in drift.compare([e for e in entities if e in pinned]).items():
         agreed = set(pinned[entity].split(drift.AND)) & set(comparison.digest.split(drift.AND))
-        copies = {pair.copy for pair in declaration().pairs() if pair.copy.table == entity[1]}
+        copies = {pair.copy for pair in declaration().pairs if pair.copy.table == entity[1]}
         places = frozenset(copy for copy in copies if any(word.startswith(f"{copy}=") for word in agreed))
         if places:
             found[entity] = places

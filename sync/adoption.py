@@ -91,7 +91,7 @@ def _at_source(pair: Pair, value: object) -> object:
 
 def _pair(target: str, column: str) -> Pair | None:
     return next(
-        (p for p in declaration().pairs() if (p.copy.table, p.copy.column) == (target, column) and not p.is_shared),
+        (p for p in declaration().pairs if (p.copy.table, p.copy.column) == (target, column) and not p.is_shared),
         None,
     )
 

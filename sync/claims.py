@@ -7,11 +7,13 @@ up in ever smaller groups, until whoever takes workers down stands alone.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, connection
+
+from interventions.arrays import array
 
 Entity = tuple[int, str]  # person id, target
 
@@ -61,7 +63,7 @@ WITH seen AS MATERIALIZED (
     DELETE FROM sync_debt USING seen WHERE sync_debt.id = seen.id
     RETURNING person_id, targets, at, coalesce(code, '') AS code
 )
-SELECT person_id, target, min(at), bool_or(code <> ALL(%(of_facts)s))
+SELECT person_id, target, extract(epoch FROM min(at))::float8, bool_or(code <> ALL(%(of_facts)s))
 FROM taken, unnest(targets) AS target GROUP BY person_id, target
 """
 _CLAIM_DUE = """
@@ -121,11 +123,6 @@ FROM dead WHERE sync_batch.id = dead.id RETURNING sync_batch.id, people, dead.be
 """
 
 
-def array(people: Iterable[int]) -> str:
-    """Give ids as PostgreSQL's text of a bigint[]: a driver that renders them one by one costs as much as the work."""
-    return "{" + ",".join(map(str, people)) + "}"
-
-
 def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
     """Take up to `limit` debt rows, oldest first, without waiting; of some people alone, or of anybody."""
     claim = Claim()
@@ -135,7 +132,7 @@ def claim_debt(*, limit: int, people: Collection[int] | None = None) -> Claim:
             {"limit": limit, "people": None if people is None else array(people), "of_facts": list(_OF_FACTS)},
         )
         for person_id, target, since, is_linkable in cursor.fetchall():
-            claim.entities[person_id, target] = since
+            claim.entities[person_id, target] = dt.datetime.fromtimestamp(since, dt.UTC)
             if is_linkable:
                 claim.linkable.add(person_id)
     return claim

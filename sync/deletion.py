@@ -147,7 +147,7 @@ def _absence(declared: Declaration, source: Table, target: Table) -> str | None:
     """Give the UPDATE of one person's copies of a source's row that is not there; None: nothing is declared for that."""
     pairs = [
         pair
-        for pair in declared.pairs()
+        for pair in declared.pairs
         if (pair.source.table, pair.copy.table) == (source.name, target.name) and pair.absent is not None
     ]
     if not pairs:

@@ -59,7 +59,7 @@ def _sights(
 ) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair]]:
     sights: dict[tuple[int, Pair], _Sight] = {}
     unread: set[Pair] = set()
-    for pair in declared.pairs():
+    for pair in declared.pairs:
         flow = statements.Flow(declared.table(pair.source.table), declared.table(pair.copy.table), (pair,))
         wanted_text, actual_text = statements.told(pair)
         query = (
@@ -113,7 +113,7 @@ def _comparison(
 ) -> Comparison:
     person_id, target = entity
     rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
-    into = [pair for pair in declared.pairs() if pair.copy.table == target]
+    into = [pair for pair in declared.pairs if pair.copy.table == target]
     troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
     # What differs, place by place: an edit of another fact is no reason to ask again about an accepted difference.
     words = [(str(p.copy), [s.wanted, s.actual]) for p in into if (s := sights.get((person_id, p))) and s.differs]
@@ -142,7 +142,7 @@ def _fact_row(
     unread: set[Pair],
     present: dict[str, set[int] | None],
 ) -> FactRow:
-    pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
+    pairs = [pair for pair in declared.pairs if pair.mirror == mirror]
     # Of a fact that may be written anywhere, the newest is the source: worth a word only where another place differs.
     is_contested = isinstance(mirror, SharedMirror) and any(
         sights[person_id, p].differs for p in pairs if (person_id, p) in sights

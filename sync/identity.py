@@ -6,6 +6,7 @@ from collections.abc import Collection
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
+from interventions.arrays import array
 from sync import statements
 from sync.mirrors import declaration
 
@@ -31,12 +32,12 @@ def link(people: Collection[int]) -> None:
                     f" SELECT DISTINCT ON (person_id) person_id, id"
                     f" FROM ({statements.addresses(declared, table.link)}) AS known"
                     f" JOIN {table.name} ON {table.link} = address AND {statements.linkable(declared, table)}"
-                    f" WHERE person_id = ANY(%s)"
+                    f" WHERE person_id = ANY(%s::bigint[])"
                     f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id)"
                     f" ORDER BY person_id, {table.link_order}) AS found"
                     f" WHERE unlinked.{table.key} IS NULL AND unlinked.id IN (SELECT id FROM {table.name}"
                     f" WHERE id = found.id FOR NO KEY UPDATE SKIP LOCKED)",
-                    [list(people)],
+                    [array(people)],
                 )
         except DatabaseError:
             continue

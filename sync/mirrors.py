@@ -94,7 +94,8 @@ class Aliases:
     link: str
 
 
-@dataclass(frozen=True)
+# Compared by identity: what is derived from a declaration is kept for as long as it is the declaration.
+@dataclass(frozen=True, eq=False)
 class Declaration:
     """What is a copy of what. The first table holds the persons themselves."""
 
@@ -110,7 +111,7 @@ class Declaration:
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """The tables that hold at least one copy, in the order in which they are locked."""
-        held = {pair.copy.table for pair in self.pairs()}
+        held = {pair.copy.table for pair in self.pairs}
         return tuple(table.name for table in self.tables if table.name in held)
 
     def table(self, name: str) -> Table:
@@ -120,8 +121,12 @@ class Declaration:
                 return table
         raise KeyError(name)
 
-    def pairs(self) -> Iterator["Pair"]:
-        """Give every (source, copy) pair once per source."""
+    @cached_property
+    def pairs(self) -> tuple["Pair", ...]:
+        """Every (source, copy) pair, once per source."""
+        return tuple(self._pairs())
+
+    def _pairs(self) -> Iterator["Pair"]:
         for mirror in self.mirrors:
             if isinstance(mirror, Mirror):
                 yield from (

@@ -36,7 +36,7 @@ class Trigger:
 
 def conversions(declaration: Declaration) -> list[Function]:
     """List what the declared conversions need: workers and the audit call it too, so it stays when the net goes."""
-    pairs = declaration.pairs()
+    pairs = declaration.pairs
     return list(dict.fromkeys(function for pair in pairs for function in pair.conversion.functions))
 
 

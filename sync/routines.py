@@ -14,12 +14,12 @@ ANY_ERROR = "query_canceled OR assert_failure OR OTHERS"
 
 def facts(declaration: Declaration, table: Table) -> list[str]:
     """List the columns of a table that copies are made of."""
-    return list(dict.fromkeys(p.source.column for p in declaration.pairs() if p.source.table == table.name))
+    return list(dict.fromkeys(p.source.column for p in declaration.pairs if p.source.table == table.name))
 
 
 def owned_copies(declaration: Declaration, table: Table) -> list[str]:
     """The columns of a table that only the net should write."""
-    pairs = [p for p in declaration.pairs() if p.copy.table == table.name and not p.is_shared]
+    pairs = [p for p in declaration.pairs if p.copy.table == table.name and not p.is_shared]
     return list(dict.fromkeys(p.copy.column for p in pairs))
 
 

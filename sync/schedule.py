@@ -8,7 +8,7 @@ from sync.mirrors import declaration
 
 def urgency(target: str) -> Urgency:
     """A target is as urgent as its most urgent fact."""
-    facts = {pair.mirror.urgency for pair in declaration().pairs() if pair.copy.table == target}
+    facts = {pair.mirror.urgency for pair in declaration().pairs if pair.copy.table == target}
     return Urgency.URGENT if Urgency.URGENT in facts else Urgency.NORMAL
 
 

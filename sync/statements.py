@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from sync.backoff import NOT_EQUAL, UNREADABLE
 from sync.mirrors import Declaration, Pair, SharedMirror, Table
@@ -14,7 +15,8 @@ COPY = "copy"
 Asked = Callable[[Pair], str]
 
 
-@dataclass(frozen=True)
+# Compared by identity, as declarations are: the SQL of each is composed once.
+@dataclass(frozen=True, eq=False)
 class Flow:
     """All pairs that lead from one table into another."""
 
@@ -28,22 +30,23 @@ class Flow:
         return tuple(dict.fromkeys(pair.source.column for pair in self.pairs))
 
 
+@cache
 def flows(
     declaration: Declaration, *, source: str | None = None, target: str | None = None, routine: str | None = None
-) -> list[Flow]:
+) -> tuple[Flow, ...]:
     """List the flows of a declaration, narrowed by source table, target table or routine; tables in locking order."""
     found = []
     for into in declaration.tables:
         for out_of in declaration.tables:
             pairs = tuple(
                 pair
-                for pair in declaration.pairs()
+                for pair in declaration.pairs
                 if (pair.source.table, pair.copy.table) == (out_of.name, into.name)
                 and routine in (None, pair.mirror.routine)
             )
             if pairs and source in (None, out_of.name) and target in (None, into.name):
                 found.append(Flow(out_of, into, pairs))
-    return found
+    return tuple(found)
 
 
 def differs(flow: Flow) -> str:
@@ -68,6 +71,7 @@ def shortfall(flow: Flow, asked: Asked | None = None) -> str:
     return f"CASE WHEN {_any(flow, _writes, asked)} THEN '{NOT_EQUAL}'{unread} END"
 
 
+@lru_cache
 def shortfalls(flow: Flow, where: str, asked: Asked | None = None) -> str:
     """Give the SELECT of (person_id, code, the place in the way) for everybody whose copies differ."""
     unread = "".join(f" WHEN {condition} THEN '{pair.source}'" for pair, condition in _unread(flow, asked))
@@ -108,6 +112,7 @@ def update(flow: Flow, where: str, asked: Asked | None = None) -> str:
     )
 
 
+@lru_cache
 def update_people(flow: Flow) -> str:
     """Give the set-based UPDATE over the persons in `$1` (bigint[])."""
     return update(flow, f"{flow.source.name}.{flow.source.key} = ANY($1)")

@@ -112,7 +112,7 @@ def compared_people() -> dict[str, int]:
     declared = declaration()
     persons, asked = declared.persons, dict[str, str]()
     for mirror in declared.mirrors:
-        pairs = [pair for pair in declared.pairs() if pair.mirror == mirror]
+        pairs = [pair for pair in declared.pairs if pair.mirror == mirror]
         ways = {
             f"({_key(declared, p.source.table)} IS NOT NULL AND {_key(declared, p.copy.table)} IS NOT NULL)"
             for p in pairs
@@ -137,7 +137,7 @@ def _key(declared: Declaration, table: str) -> str:
 
 @cache
 def _facts(target: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(p.mirror.fact for p in declaration().pairs() if p.copy.table == target))
+    return tuple(dict.fromkeys(p.mirror.fact for p in declaration().pairs if p.copy.table == target))
 
 
 def _read(comparison: Comparison, survey: Survey, low: int, high: int) -> tuple[list[Found], Comparison]:

@@ -48,7 +48,7 @@ def poisonous() -> Iterator[None]:
 
 
 def owe_everybody(*, poison: bool) -> None:
-    """Put every profile's bio behind, with one debt row each and nothing else owed; some cannot be written."""
+    """Put every profile's bio behind, with the debt row that the net writes while it does not copy; some stay behind."""
     with fakes.asleep():
         for model in (Debt, Ledger, Attempt, Intervention, History):
             model.objects.all().delete()
@@ -58,8 +58,8 @@ def owe_everybody(*, poison: bool) -> None:
             poison, POISON_EVERY, POISON, measuring.BIO,
         )  # fmt: skip
     fakes.sql(
-        "INSERT INTO sync_debt (person_id, targets, revision)"
-        " SELECT user_id, '{therapist_profiles}', nextval('sync_revision') FROM therapist_enrollments ORDER BY user_id"
+        "INSERT INTO sync_debt (person_id, targets, revision, code)"
+        " SELECT user_id, '{therapist_profiles}', nextval('sync_revision'), 'uncopied' FROM therapist_enrollments ORDER BY user_id"
     )
     fakes.sql("VACUUM ANALYZE therapist_enrollments, therapist_profiles, sync_debt, sync_ledger")
     fakes.sql("CHECKPOINT")

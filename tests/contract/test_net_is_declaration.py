@@ -12,7 +12,7 @@ from tests import fakes
 from tests.factories import Cast
 from therapists.mirrors import DECLARATION
 
-PAIRS = list(DECLARATION.pairs())
+PAIRS = list(DECLARATION.pairs)
 FROZEN = Path(settings.BASE_DIR) / "therapists" / "migrations" / "sql"
 pytestmark = pytest.mark.django_db(transaction=True)
 

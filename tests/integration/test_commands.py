@@ -181,7 +181,7 @@ class TestContract:
         }  # fmt: skip
         assert told == {
             (p.mirror.fact, p.source.table, p.source.column, p.copy.table, p.copy.column, p.conversion.name)
-            for p in declaration().pairs() if not p.is_shared
+            for p in declaration().pairs if not p.is_shared
         }  # fmt: skip
         shared = [m for m in answer["mirrors"] if m["shared"]]
         assert [(m["fact"], len(m["copies"])) for m in shared] == [("avatar", 2)]

@@ -1,17 +1,21 @@
 """P7 and P8: no failure is forgotten, "resolved" is proven or signed, and history is final."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from interventions import items as items_of_engine
 from interventions import operations
 from interventions.models import History, Intervention, Resolution, State
 from interventions.operations import Report, log_manual_intervention_needed
+from sync import reconcile
 from sync.models import Ledger
 from tests import fakes
 from tests.factories import Cast
@@ -46,6 +50,24 @@ def retry(cast: Cast) -> Report:
 
 def history(item: Intervention) -> list[str]:
     return list(History.objects.of("intervention", str(item.pk)).values_list("action", flat=True))
+
+
+def test_settling_many_looks_each_up_by_its_key(db: None) -> None:
+    """Before the planner has seen the table it took it for empty, and compared every item with every entity."""
+    failures = [
+        items_of_engine.Failure(
+            person_id=n, target=TARGET, code="23514", failure_class="permanent", detail=TARGET, attempts=1
+        )
+        for n in range(300)
+    ]
+    items_of_engine.open_items(failures=failures, at=timezone.now())
+    reconcile.set_bounds(5000)  # as in a worker's batch
+    with CaptureQueriesContext(connection) as captured:
+        entities = dict.fromkeys((n, TARGET) for n in range(1000, 1300))
+        items_of_engine.settle_items(entities=entities, resolution=Resolution.AUTO, at=timezone.now())
+    (settle,) = (query["sql"] for query in captured if "live" in query["sql"])
+    plan = "\n".join(line for (line,) in fakes.sql(f"EXPLAIN (ANALYZE) {settle.replace('%', '%%')}"))
+    assert not re.search(r"Rows Removed by (Join )?Filter: \d{3,}", plan), plan
 
 
 class TestAnItem:

@@ -12,7 +12,7 @@ PEOPLE, CARDS = Table("people", "id", "t_people"), Table("cards", "person_id", "
 
 def test_a_mirror_gives_a_pair_for_each_copy() -> None:
     mirror = Mirror("name", Place("people", "name"), (Copy(Place("cards", "name")), Copy(Place("cards", "label"))), "f")
-    pairs = list(Declaration((PEOPLE, CARDS), (mirror,)).pairs())
+    pairs = list(Declaration((PEOPLE, CARDS), (mirror,)).pairs)
     assert [(str(p.source), str(p.copy)) for p in pairs] == [
         ("people.name", "cards.name"),
         ("people.name", "cards.label"),
@@ -21,7 +21,7 @@ def test_a_mirror_gives_a_pair_for_each_copy() -> None:
 
 def test_a_shared_mirror_gives_a_pair_for_each_direction() -> None:
     places = (Place("people", "face"), Place("cards", "face"))
-    pairs = list(Declaration((PEOPLE, CARDS), (SharedMirror("face", places, "f"),)).pairs())
+    pairs = list(Declaration((PEOPLE, CARDS), (SharedMirror("face", places, "f"),)).pairs)
     assert [(p.source, p.copy) for p in pairs] == [places, places[::-1]]
     assert all(p.is_shared for p in pairs)
 
@@ -33,7 +33,7 @@ def test_targets_are_the_tables_that_hold_copies_in_locking_order() -> None:
 
 def test_a_conversion_is_one_expression_over_the_source() -> None:
     mirror = Mirror("yes", Place("people", "word"), (Copy(Place("cards", "yes"), is_one("aye")),), "f")
-    (pair,) = Declaration((PEOPLE, CARDS), (mirror,)).pairs()
+    (pair,) = Declaration((PEOPLE, CARDS), (mirror,)).pairs
     assert pair.wanted == "coalesce(people.word = 'aye', false)"
 
 

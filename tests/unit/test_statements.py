@@ -18,7 +18,7 @@ def flow(request: pytest.FixtureRequest) -> Flow:
 def test_flows_cover_every_pair_once() -> None:
     covered = [pair for flow in FLOWS for pair in flow.pairs]
     assert len(covered) == len(set(covered))
-    assert set(covered) == set(DECLARATION.pairs())
+    assert set(covered) == set(DECLARATION.pairs)
 
 
 def test_flows_come_in_locking_order() -> None:
@@ -61,7 +61,7 @@ def test_p2_an_avatar_is_written_over_a_lower_revision_only(flow: Flow) -> None:
 
 
 def test_p2_of_two_places_with_one_revision_exactly_one_wins() -> None:
-    shared = [pair for pair in DECLARATION.pairs() if pair.is_shared]
+    shared = [pair for pair in DECLARATION.pairs if pair.is_shared]
     winners = {(p.source, p.copy) for p in shared if " = " in statements.pair_differs(p)}
     assert all(((a, b) in winners) != ((b, a) in winners) for a, b in ((p.source, p.copy) for p in shared))
 
