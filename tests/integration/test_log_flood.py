@@ -1,8 +1,11 @@
 """P9: ten thousand failures of one cause are ten thousand items and one cause; how fast, `make bench-log` says."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from interventions import intake, items, queries
@@ -37,6 +40,25 @@ def test_p9_ten_thousand_failures_are_one_cause_and_each_an_item(transactional_d
     assert Intervention.objects.filter(state="reopened").count() == BATCH
     assert [(cause.code, cause.items) for cause in queries.causes(5)] == [("23514", MANY)]
     assert time.monotonic() - started < SECONDS
+
+
+def test_p9_opening_finds_what_is_open_already_by_its_key(transactional_db: None) -> None:
+    said: list[str] = []
+
+    def explained(execute: Callable[..., Any], sql: str, words: Any, many: bool, context: Any) -> Any:
+        if "manual_intervention_log" in sql:
+            with connection.connection.cursor() as cursor:
+                said.extend(line for (line,) in cursor.execute(f"EXPLAIN {sql}", words).fetchall())
+        return execute(sql, words, many, context)
+
+    # Few rows the planner would read whole.
+    fakes.sql("SET enable_seqscan = off")
+    try:
+        with connection.execute_wrapper(explained):
+            items.open_items(failures=failures(0, 3), at=timezone.now())
+    finally:
+        fakes.sql("RESET enable_seqscan")
+    assert [line for line in said if "Index Cond" in line and "entity_id = ANY" in line], "\n".join(said)
 
 
 def test_p9_failures_that_callers_report_are_one_cause_whatever_the_person(transactional_db: None) -> None:
