@@ -46,6 +46,30 @@ POINTS = {
     "sync.after_write": Point("sync.reconcile._bring_flow", "Copies are written; not read back yet."),
     "sync.before_settle": Point("sync.delivery._attempt", "Copies are written and read back; the ledger is not."),
     "sync.after_settle": Point("sync.delivery._attempt", "Ledger and items are written; not committed."),
+    "sync.audit.after_begin": Point("sync.marks.begin", "An audit is on record; nothing is read."),
+    "sync.audit.after_read": Point("sync.surveys._count", "It is read who differs; none of it is owed yet."),
+    "sync.audit.before_owe": Point("sync.repair._owe", "What differs in a target is to be owed; it is not."),
+    "sync.audit.after_owe": Point("sync.repair._owe", "What differs in a target is owed; that of others may not be."),
+    "sync.audit.before_finish": Point("sync.marks.finish", "All is owed; the mark up to which was seen has not moved."),
+    "sync.audit.after_finish": Point("sync.marks.finish", "The mark has moved; gaps are not closed."),
+    "sync.run.after_ask": Point("sync.runs.ask_for_repair", "A repair is on record; nothing is planned or read."),
+    "sync.run.before_plan": Point("sync.runs.write_plan", "The plan is written; not committed."),
+    "sync.run.after_plan": Point("sync.runs.write_plan", "The plan is committed; nobody has started the run."),
+    "sync.run.before_read": Point("sync.mending.advance", "A repair takes up a range of people; it is not read."),
+    "sync.run.after_read": Point("sync.mending.write_all", "It is read who differs; nothing is locked."),
+    "sync.run.after_range": Point("sync.mending.advance", "All steps of a range are committed; its end is not noted."),
+    "sync.run.before_finish": Point("sync.runs.finish", "Nothing is left to do; that it is done is not committed."),
+    "sync.run.after_finish": Point("sync.runs.finish", "The run is done."),
+    "sync.undo.after_ask": Point("sync.runs.ask_for_undo", "An undo is on record; nothing is given back."),
+    "sync.undo.after_read": Point("sync.undoing.advance", "It is read whose rows to give back; nothing is locked."),
+    "sync.adopt.before_write": Point("sync.adoption.adopt", "Value and source are locked; nothing is written."),
+    "sync.adopt.after_write": Point("sync.adoption.adopt", "The source is written; the value is not forgotten."),
+    "sync.step.before_lock": Point("sync.steps.lock", "A run takes up some people; it is locked, no row of theirs is."),
+    "sync.step.after_lock": Point("sync.steps.lock", "The step's rows are locked; not compared with what was read."),
+    "sync.step.before_write": Point("sync.steps.attempt", "Still what was read; nothing of this target is written."),
+    "sync.step.after_write": Point("sync.steps.attempt", "Rows and their values from before are written together."),
+    "sync.step.before_commit": Point("sync.steps._step", "The step is done, and how far the run is; not committed."),
+    "sync.step.after_commit": Point("sync.steps._step", "The step is committed; the next has not begun."),
     "sync.batch.before_commit": Point("sync.delivery._batch", "The batch is done; not committed."),
     "sync.batch.after_commit": Point("sync.delivery._batch", "The batch is committed; the next one is not begun."),
     "sync.quarantine.before_commit": Point(
@@ -78,6 +102,12 @@ POINTS = {
     ),
     "interventions.resolve.after_commit": Point(
         "interventions.operations.mark_resolved", "The decision is committed; the workers are not woken."
+    ),
+    "interventions.adopt.before_commit": Point(
+        "interventions.operations.adopt_value", "Adopted, with its line of history; not committed."
+    ),
+    "interventions.adopt.after_commit": Point(
+        "interventions.operations.adopt_value", "The adoption is committed; the workers are not woken."
     ),
 }
 

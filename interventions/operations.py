@@ -130,6 +130,8 @@ def adopt_value(*, value_id: int, fact: str, by: str) -> Entity:
             actor=by, action=f"adopted:{fact}", object_type="person", object_id=str(person_id), from_state=target,
             request_id=request_id.get(),
         )  # fmt: skip
+        reach("interventions.adopt.before_commit", [person_id])
+    reach("interventions.adopt.after_commit", [person_id])
     handler().wake()
     return person_id, target
 

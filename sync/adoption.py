@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import Model, Q
 
+from interventions.failpoints import reach
 from interventions.handlers import Entity, NotAdoptable, Replaced
 from sync.mirrors import Mirror, Pair, declaration
 from sync.models import LostValue
@@ -53,6 +54,7 @@ def adopt(value_id: int, fact: str) -> Entity:
     )
     if row is None:
         raise NotAdoptable("The source's row is not there any more.")
+    reach("sync.adopt.before_write", [lost.person_id])
     field = next(f for f in row._meta.concrete_fields if f.column == pair.source.column)
     try:
         with transaction.atomic():
@@ -61,6 +63,7 @@ def adopt(value_id: int, fact: str) -> Entity:
             row.save(update_fields=[field.name, *stamps])
     except (ValidationError, IntegrityError) as error:
         raise NotAdoptable("The source does not allow this value.") from error
+    reach("sync.adopt.after_write", [lost.person_id])
     lost.values.pop(column)
     if lost.values:
         lost.save(update_fields=["values"])

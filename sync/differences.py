@@ -1,13 +1,14 @@
 """Which copies differ, and which rows are missing: one statement for each range of keys, over every flow at once."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from interventions.arrays import array
 from sync import statements
-from sync.mirrors import Declaration, Table
+from sync.mirrors import Declaration, Place, Table
 from sync.statements import COPY
 
 # Measured at a million persons: as fast as one join over everybody, and what differs of a range fits into memory.
@@ -16,8 +17,8 @@ LOCK_MS = 2_000
 DIFFERS, MISSING, UNREADABLE = "differs", "missing", "unreadable"
 _HELD_APART = """
 SELECT person_id, target, excluded_reason IS NOT NULL FROM sync_ledger
-WHERE person_id = ANY(%s) AND owed_since IS NOT NULL
-UNION ALL SELECT person_id, unnest(targets), false FROM sync_debt WHERE person_id = ANY(%s)
+WHERE person_id = ANY(%s::bigint[]) AND owed_since IS NOT NULL
+UNION ALL SELECT person_id, unnest(targets), false FROM sync_debt WHERE person_id = ANY(%s::bigint[])
 """
 Entity = tuple[int, str]  # person id, target
 
@@ -32,6 +33,8 @@ class Probe:
     condition: str
     # What holds whenever the condition does, and is asked of everybody: cheaper, and shared by several probes.
     gate: str
+    # The copies that are not as they should be: all of the target where its row is missing.
+    copies: frozenset[Place]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class Found:
     def targets(self) -> frozenset[str]:
         """The targets concerned."""
         return frozenset(probe.target for probe in self.probes)
+
+    def sparing(self, spared: Mapping[Entity, frozenset[Place]]) -> "Found":
+        """Leave out what is the matter with spared places alone."""
+        if not any((self.person_id, target) in spared for target in self.targets):
+            return self
+        left = (p for p in self.probes if not p.copies <= spared.get((self.person_id, p.target), frozenset()))
+        return replace(self, probes=tuple(left))
 
 
 class Comparison:
@@ -79,11 +89,11 @@ class Comparison:
             f" WHERE {where.format(key=key)} AND ({holds}) ORDER BY {key}"
         )
 
-    def found(self, where: str, words: Mapping[str, list[int]]) -> list[Found]:
+    def found(self, where: str, words: Mapping[str, str]) -> list[Found]:
         """Ask for the persons for whom `where` holds. Raises DatabaseError: a table cannot be read."""
         with transaction.atomic(), connection.cursor() as cursor:
-            # Compiling a range's statement takes longer than running it.
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL jit = off")
+            # Compiling a range's statement takes longer than running it; and a range is joined in memory, not on disk.
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL jit = off; SET LOCAL work_mem = '32MB'")
             return self._found(cursor, where, words)
 
     def found_between(self, low: int, high: int) -> list[Found]:
@@ -92,27 +102,27 @@ class Comparison:
 
     def found_among(self, people: Collection[int]) -> list[Found]:
         """Ask for some persons."""
-        return self.found("{key} = ANY(%(people)s)", {"people": list(people)})
+        return self.found("{key} = ANY(%(people)s::bigint[])", {"people": array(people)})
 
     def versions(self, people: Collection[int]) -> list[tuple[int, str, list[str]]]:
         """Give of each of these persons the version of their rows and the tables in which they have one."""
         key = f"{self.persons.name}.{self.persons.key}"
         present = ", ".join(f"CASE WHEN {t.name}.{t.key} IS NOT NULL THEN '{t.name}' END" for t in self.tables)
-        among = "{key} = ANY(%(people)s)"
+        among = "{key} = ANY(%(people)s::bigint[])"
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT {key}, {self.version}, array_remove(ARRAY[{present}], NULL)"
                 f" FROM {self.persons.name}{self._joins(among)} WHERE {among.format(key=key)}",
-                {"people": list(people)},
+                {"people": array(people)},
             )
             return list(cursor.fetchall())
 
     def still_found(self, people: Collection[int]) -> list[Found]:
         """Read back within the caller's transaction and its bounds."""
         with connection.cursor() as cursor:
-            return self._found(cursor, "{key} = ANY(%(people)s)", {"people": list(people)})
+            return self._found(cursor, "{key} = ANY(%(people)s::bigint[])", {"people": array(people)})
 
-    def _found(self, cursor: CursorWrapper, where: str, words: Mapping[str, list[int]]) -> list[Found]:
+    def _found(self, cursor: CursorWrapper, where: str, words: Mapping[str, str]) -> list[Found]:
         cursor.execute(self.query(where), words)
         return [
             Found(person, tuple(p for place, p in enumerate(self.probes) if bits >> place & 1), version)
@@ -149,9 +159,9 @@ def readable(declared: Declaration) -> tuple[Comparison, dict[str, str]]:
 
 
 def held_apart(people: Collection[int]) -> tuple[set[Entity], set[Entity]]:
-    """Give of these persons what is owed, which workers bring in line, and what differs by somebody's decision."""
+    """Give of these persons what is owed, which workers bring in line, and where somebody accepted a difference."""
     with connection.cursor() as cursor:
-        cursor.execute(_HELD_APART, [list(people), list(people)])
+        cursor.execute(_HELD_APART, [array(people)] * 2)
         rows = cursor.fetchall()
     owed = {(person, target) for person, target, is_accepted in rows if not is_accepted}
     return owed, {(person, target) for person, target, _ in rows} - owed
@@ -187,22 +197,25 @@ def _probes(declared: Declaration, target: str) -> Iterator[Probe]:
     is_there = f"{COPY}.{table.key} IS NOT NULL"
     gates: dict[str, list[str]] = {}
     conditions: dict[tuple[str, str], list[str]] = {}
+    copies: dict[str, set[Place]] = {}
     for flow in statements.flows(declared, target=target):
         for pair in flow.pairs:
             fact, differs = pair.mirror.fact, statements.pair_differs(pair)
             gate = f"{flow.source.name}.{flow.source.key} IS NOT NULL AND {differs}"
             gates.setdefault(fact, []).append(f"({gate})")
+            copies.setdefault(fact, set()).add(pair.copy)
             readable = pair.conversion.reads(str(pair.source))
             if readable:
                 conditions.setdefault((fact, UNREADABLE), []).append(f"({gate} AND NOT {readable})")
             conditions.setdefault((fact, DIFFERS), []).append(f"({gate}{f' AND {readable}' if readable else ''})")
     for (fact, kind), alternatives in conditions.items():
         gate = f"({is_there} AND ({' OR '.join(gates[fact])}))"
-        yield Probe(target, fact, kind, f"({is_there} AND ({' OR '.join(alternatives)}))", gate)
+        condition = f"({is_there} AND ({' OR '.join(alternatives)}))"
+        yield Probe(target, fact, kind, condition, gate, frozenset(copies[fact]))
     if table.expected is not None:
         place = table.expected.place
         missing = f"({COPY}.{table.key} IS NULL AND {place} IS NOT DISTINCT FROM '{table.expected.value}')"
-        yield Probe(target, "", MISSING, missing, missing)
+        yield Probe(target, "", MISSING, missing, missing, frozenset().union(*copies.values()))
 
 
 def _tables(declared: Declaration, targets: Collection[str]) -> list[Table]:

@@ -36,6 +36,27 @@ def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
     What cannot be read (a renamed column, a locked table) is not equal: nothing is shown as fine that is not.
     """
     declared = declaration()
+    sights, unread, present, missing = _look(declared, entities)
+    return {entity: _comparison(declared, entity, sights, unread, present, (entity in missing)) for entity in entities}
+
+
+def differing(entities: Collection[Entity]) -> dict[Entity, frozenset[str]]:
+    """Give of each entity the words that its digest has for places that differ now; none where both sides are equal."""
+    declared = declaration()
+    sights, unread, _, missing = _look(declared, entities)
+    return {e: frozenset(_words(_into(declared, e), e, sights, unread, (e in missing))) for e in entities}
+
+
+def prune(*, at: dt.datetime) -> None:
+    """Delete records of attempts and replaced values that are older than the settings allow."""
+    Attempt.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)).delete()
+    LostValue.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_LOST_VALUES_KEPT_DAYS)).delete()
+
+
+def _look(
+    declared: Declaration, entities: Collection[Entity]
+) -> tuple[dict[tuple[int, Pair], _Sight], set[Pair], dict[str, set[int] | None], set[Entity]]:
+    """Read what is there, what cannot be read, who has a row where, and whose row is missing."""
     people = sorted({person_id for person_id, _ in entities})
     present = _present(declared, people)
     sights, unread = _sights(declared, people, present)
@@ -45,13 +66,22 @@ def compare(entities: Collection[Entity]) -> dict[Entity, Comparison]:
         for person_id in _expected(declared, table.name, people, present)
         if person_id not in (present[table.name] or ())
     }
-    return {entity: _comparison(declared, entity, sights, unread, present, (entity in missing)) for entity in entities}
+    return sights, unread, present, missing
 
 
-def prune(*, at: dt.datetime) -> None:
-    """Delete records of attempts and replaced values that are older than the settings allow."""
-    Attempt.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)).delete()
-    LostValue.objects.filter(at__lt=at - dt.timedelta(days=settings.SYNC_LOST_VALUES_KEPT_DAYS)).delete()
+def _into(declared: Declaration, entity: Entity) -> list[Pair]:
+    return [pair for pair in declared.pairs if pair.copy.table == entity[1]]
+
+
+def _words(
+    into: list[Pair], entity: Entity, sights: dict[tuple[int, Pair], _Sight], unread: set[Pair], is_missing: bool
+) -> list[str]:
+    """Say what differs, place by place: an edit of another fact is no reason to ask again about an accepted difference."""
+    person_id, target = entity
+    told = [(str(p.copy), [s.wanted, s.actual]) for p in into if (s := sights.get((person_id, p))) and s.differs]
+    told += [(str(p.copy), ["unread"]) for p in into if p in unread]
+    told += [(target, ["missing"])] * is_missing
+    return [f"{place}={_sealed(values)}" for place, values in told]
 
 
 def _sights(
@@ -113,18 +143,15 @@ def _comparison(
 ) -> Comparison:
     person_id, target = entity
     rows = tuple(_fact_row(declared, mirror, person_id, sights, unread, present) for mirror in declared.mirrors)
-    into = [pair for pair in declared.pairs if pair.copy.table == target]
+    into = _into(declared, entity)
     troubled = [p for p in into if p in unread or ((person_id, p) in sights and sights[person_id, p].differs)]
-    # What differs, place by place: an edit of another fact is no reason to ask again about an accepted difference.
-    words = [(str(p.copy), [s.wanted, s.actual]) for p in into if (s := sights.get((person_id, p))) and s.differs]
-    words += [(str(p.copy), ["unread"]) for p in into if p in unread]
-    words += [(target, ["missing"])] * is_missing
+    words = _words(into, entity, sights, unread, is_missing)
     if not words:
-        words = [(target, [s.wanted for p in into if (s := sights.get((person_id, p)))])]
+        words = [f"{target}={_sealed([s.wanted for p in into if (s := sights.get((person_id, p)))])}"]
     return Comparison(
         rows=rows,
         is_equal=not troubled and not is_missing,
-        digest=AND.join(sorted(f"{place}={_sealed(values)}" for place, values in words)),
+        digest=AND.join(sorted(words)),
         outlook=_outlook(target, [p for p in troubled if p not in unread], is_missing, any(p in unread for p in into)),
     )
 

@@ -6,15 +6,22 @@ import logging
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 
+from interventions.failpoints import reach
 from sync import net, statements
 from sync.mirrors import declaration
-from sync.models import Audit, Gap
+from sync.models import Audit
 
 logger = logging.getLogger(__name__)
 
 # With more writes than that since the last audit, comparing everybody is as cheap.
 MOST_WRITTEN = 50_000
 LOCK_MS, KEPT_DAYS = 200, 30
+_SEEN = """
+SELECT covered FROM sync_audit
+WHERE finished_at IS NOT NULL AND covered IS NOT NULL AND NOT EXISTS (SELECT FROM sync_gap WHERE audited_at IS NULL)
+  AND EXISTS (SELECT FROM sync_audit WHERE is_full AND finished_at IS NOT NULL AND covered IS NOT NULL)
+ORDER BY id DESC LIMIT 1
+"""
 
 
 def begin(*, is_full: bool) -> Audit:
@@ -30,6 +37,7 @@ def begin(*, is_full: bool) -> Audit:
         cursor.execute("SELECT pg_current_xact_id()::text::bigint")
         (xid,) = cursor.fetchone()
         audit = Audit.objects.create(is_full=is_full, revision=revision, xid=xid)
+    reach("sync.audit.after_begin")
     audit.covered = _covered()
     return audit
 
@@ -37,16 +45,19 @@ def begin(*, is_full: bool) -> Audit:
 def finish(audit: Audit, *, found: dict[str, object], at: dt.datetime) -> None:
     """Put on record what was found, and that everything up to `covered` has been seen."""
     audit.finished_at, audit.found = at, found
+    reach("sync.audit.before_finish")
     audit.save(update_fields=["finished_at", "found", "covered"])
+    reach("sync.audit.after_finish")
     if audit.is_full:
         _summarize()
 
 
 def seen_up_to() -> int | None:
     """Give the number up to which every write has been seen by an audit; None: there is no telling, look at everybody."""
-    if Gap.objects.filter(audited_at=None).exists() or not _finished().filter(is_full=True).exists():
-        return None
-    return _finished().order_by("-id").values_list("covered", flat=True).first()
+    with connection.cursor() as cursor:
+        cursor.execute(_SEEN)
+        found = cursor.fetchone()
+    return None if found is None else int(found[0])
 
 
 def written_since(number: int) -> list[int] | None:
@@ -55,21 +66,17 @@ def written_since(number: int) -> list[int] | None:
 
     A small index of page ranges finds them without reading the tables.
     """
-    declared, people = declaration(), set[int]()
-    newer = " OR ".join(f"{column} > %s" for column in net.WRITTEN)
-    for table in declared.tables:
-        with transaction.atomic(), connection.cursor() as cursor:
-            # The statistics know nothing of the newest numbers.
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
-            cursor.execute(
-                f"SELECT {table.key} FROM {table.name} WHERE ({newer}) AND {table.key} IS NOT NULL"
-                f" LIMIT {MOST_WRITTEN + 1}",
-                [number] * len(net.WRITTEN),
-            )
-            people |= {row[0] for row in cursor.fetchall()}
-        if len(people) > MOST_WRITTEN:
-            return None
-    return sorted(people)
+    newer = " OR ".join(f"{column} > %(number)s" for column in net.WRITTEN)
+    everywhere = " UNION ALL ".join(
+        f"(SELECT {table.key} FROM {table.name} WHERE ({newer}) AND {table.key} IS NOT NULL LIMIT {MOST_WRITTEN + 1})"
+        for table in declaration().tables
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The statistics know nothing of the newest numbers.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
+        cursor.execute(f"SELECT DISTINCT * FROM ({everywhere}) AS written LIMIT {MOST_WRITTEN + 1}", {"number": number})
+        people = sorted(row[0] for row in cursor.fetchall())
+    return people if len(people) <= MOST_WRITTEN else None
 
 
 def prune(*, at: dt.datetime) -> None:

@@ -1,21 +1,25 @@
-"""The strides of a repair: read a range of people without locks, then write what differs in short batches."""
+"""The strides of a repair: read a range of people without locks, then write what differs in short steps."""
 
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
-from sync import batches, differences, ledger, runs, statements
+from interventions.failpoints import reach
+from sync import differences, ledger, reconcile, runs, statements, steps
+from sync.accepted import accepted_places
 from sync.backoff import NO_ROW, NOT_EQUAL, UNREADABLE
-from sync.batches import CHANGED, Pace, TooSlow
 from sync.differences import DIFFERS, MISSING, Comparison, Entity, Found
-from sync.mirrors import Declaration, declaration
+from sync.mirrors import Declaration, Place, declaration
 from sync.models import Run, RunChange, RunState
 from sync.reconcile import LOCKED, TIMED_OUT
 from sync.statements import COPY, Flow
+from sync.steps import CHANGED, Grip, Pace
 
 # What is in somebody's hands is tried again so often, so many people at a time, with a breath between.
 ROUNDS, PEOPLE_A_ROUND, BREATH_SECONDS = 5, 1_000, 0.3
@@ -33,7 +37,7 @@ def advance(run_id: uuid.UUID) -> bool:
     """
     Take the repair one range of people further; gives whether there is more to do.
 
-    Each batch is one transaction that writes copies, their values from before, and how far the run is: whoever is
+    Each step is one transaction that writes copies, their values from before, and how far the run is: whoever is
     killed at any point leaves the rest to the next who advances it, and nothing is done twice. Raises DatabaseError
     when nothing can be read.
     """
@@ -48,8 +52,10 @@ def advance(run_id: uuid.UUID) -> bool:
     high = min(span[1], run.until_person)
     if unread:
         _note(run_id, Counter({f"unread: {target}": 1 for target in unread}).__or__)
-    is_running = _write_all(run_id, comparison, comparison.found_between(span[0], high))
+    reach("sync.run.before_read")
+    is_running = write_all(run, comparison, comparison.found_between(span[0], high))
     if is_running:
+        reach("sync.run.after_range")
         Run.objects.filter(pk=run_id, state=RunState.RUNNING).exclude(after_person__gte=high).update(
             after_person=high, moved_at=timezone.now()
         )
@@ -62,7 +68,7 @@ def statement(run_id: uuid.UUID, declared: Declaration, flow: Flow) -> str:
 
     One statement: there is no moment at which a copy is written and its value from before is not on record.
     """
-    row = batches.as_texts(batches.written_columns(declared, flow.target))
+    row = steps.as_texts(steps.written_columns(declared, flow.target))
     mine = f"{COPY}.{flow.target.key} = ANY($1)"
     change = (
         "(SELECT jsonb_object_agg(key, {one}.columns -> key) FROM jsonb_each(was.columns)"
@@ -81,82 +87,105 @@ def statement(run_id: uuid.UUID, declared: Declaration, flow: Flow) -> str:
     )
 
 
-def _write_all(
-    run_id: uuid.UUID, comparison: Comparison, found: list[Found], only: Collection[Entity] | None = None
-) -> bool:
-    """Write what was found, batch by batch; `only` some of it. Gives False when somebody paused or cancelled the run."""
+def write_all(run: Run, comparison: Comparison, found: list[Found], only: Collection[Entity] | None = None) -> bool:
+    """Write what was found, step by step; `only` some of it. Gives False when somebody paused or cancelled the run."""
+    if not found:
+        return True
+    reach("sync.run.after_read", (one.person_id for one in found))
+    stride = _Stride(run.pk, comparison, only)
+    # Read without locks, after what was found: where it does not hold any more, neither do the rows' versions.
+    _, stride.excluded = differences.held_apart([one.person_id for one in found])
+    stride.spared = accepted_places(stride.excluded)
+    steps.rehearse(stride.written.values())
     # Whoever is slow alone is told from the neighbours when they are tried again.
     pace = Pace() if only is None else Pace(least=1)
-    while found:
-        batch, started = found[: pace.size], time.monotonic()
-        try:
-            with transaction.atomic():
-                run = runs.locked_while_running(run_id)
-                if run is None:
-                    return False
-                _write(run, comparison, batch, only)
-        except (TooSlow, OperationalError) as error:
-            if isinstance(error, OperationalError) and not batches.is_in_the_way(error):
-                raise
-            if len(batch) <= pace.least:
-                _pass_over(run_id, batch, only)
-                found = found[len(batch) :]
-            pace.slow_down()
-            continue
-        found = found[len(batch) :]
-        pace.note(time.monotonic() - started)
-    return True
+    return steps.walk(run, found, pace=pace, take=stride.take, leave=stride.leave)
 
 
-def _write(run: Run, comparison: Comparison, batch: list[Found], only: Collection[Entity] | None) -> None:
-    """Write one batch under its locks, where both sides are still what was read and nothing is owed."""
-    if only is None:
-        last = batch[-1].person_id
-        # Somebody else who advances the same run may have been here.
-        batch = [one for one in batch if run.after_person is None or one.person_id > run.after_person]
-        run.after_person = max(last, run.after_person or last)
-    if batch:
-        run.tally = dict(Counter(run.tally) + _write_batch(run.pk, comparison, batch, only))
-    run.moved_at = timezone.now()
-    run.save(update_fields=["after_person", "moved_at", "tally"])
+@dataclass
+class _Stride:
+    """What a range of people is written with: what may be written, and what somebody accepted."""
 
+    run_id: uuid.UUID
+    comparison: Comparison
+    only: Collection[Entity] | None
+    excluded: set[Entity] = field(default_factory=set)
+    spared: dict[Entity, frozenset[Place]] = field(default_factory=dict)
 
-def _write_batch(
-    run_id: uuid.UUID, comparison: Comparison, batch: list[Found], only: Collection[Entity] | None
-) -> Counter[str]:
-    hold = batches.lock(comparison.tables, [one.person_id for one in batch])
-    same, troubled = batches.unchanged(comparison, hold, {one.person_id: one.version for one in batch})
-    owed, accepted = differences.held_apart([one.person_id for one in batch])
-    # A target that has something to write is written, whatever else of it only a person can mend.
-    kinds = {(one.person_id, p.target): p.kind for one in batch for p in one.probes if p.kind != DIFFERS}
-    kinds |= {(one.person_id, p.target): p.kind for one in batch for p in one.probes if p.kind == DIFFERS}
-    entities = {e: kind for e, kind in kinds.items() if only is None or e in only}
-    # What is owed is the workers', and what somebody accepted stays.
-    apart = [e for e in entities if e in owed or e in accepted]
-    for code in set(troubled.values()):
-        outcome = "waiting" if code in {CHANGED, LOCKED} else "left"
-        record(run_id, [e for e in entities if e not in apart and troubled.get(e[0]) == code], outcome, code)
-    ready = {e: kind for e, kind in entities.items() if e not in apart and e[0] in same}
-    refused = {e: _CODES[kind] for e, kind in ready.items() if kind != DIFFERS}
-    mend = {e for e, kind in ready.items() if kind == DIFFERS}
-    facts = {(one.person_id, p.target, p.fact) for one in batch for p in one.probes}
-    for flow in statements.flows(declaration()):
-        name, carried = flow.target.name, {pair.mirror.fact for pair in flow.pairs}
-        people = {p for p, t, fact in facts if t == name and fact in carried and (p, t) in mend - set(refused)}
-        failed = batches.attempt(hold, statement(run_id, declaration(), flow), people)
-        refused |= {(person, name): code for person, code in failed.items()}
-    if mend:
-        # Somebody's trigger may have changed what was written, or dropped the write without a word.
-        hold.go_on()
-        back = comparison.still_found({person_id for person_id, _ in mend})
-        still = mend & {(one.person_id, target) for one in back for target in one.targets}
-        refused |= dict.fromkeys(still - set(refused), NOT_EQUAL)
-    for code in set(refused.values()):
-        record(run_id, [e for e, c in refused.items() if c == code], "left", code)
-    _hand_over(refused)
-    if only is not None:
-        _forget(run_id, apart)
-    return Counter("owed" if entity in owed else "accepted" for entity in apart)
+    @cached_property
+    def declared(self) -> Declaration:
+        """What is a copy of what."""
+        return declaration()
+
+    @cached_property
+    def written(self) -> dict[Flow, str]:
+        """Give the statement of each flow, in the order of the tables."""
+        return {flow: statement(self.run_id, self.declared, flow) for flow in statements.flows(self.declared)}
+
+    def take(self, run: Run, some: list[Found]) -> None:
+        """Write some people under their locks, where both sides are still what was read and nothing is owed."""
+        if self.only is None:
+            last = some[-1].person_id
+            # Somebody else who advances the same run may have been here.
+            some = [one for one in some if run.after_person is None or one.person_id > run.after_person]
+            run.after_person = max(last, run.after_person or last)
+        if some:
+            run.tally = dict(Counter(run.tally) + self._write(some))
+
+    def leave(self, run: Run, some: list[Found]) -> None:
+        """Leave for later some people whose rows would be held for too long, or whose table somebody holds."""
+        record(self.run_id, self._entities(some), "waiting", TIMED_OUT)
+        if self.only is None:
+            run.after_person = max(some[-1].person_id, run.after_person or 0)
+
+    def _entities(self, some: list[Found]) -> dict[Entity, str]:
+        """Give what is the matter with each entity: one that has something to write is written, whatever else it has."""
+        kinds = {(one.person_id, p.target): p.kind for one in some for p in one.probes if p.kind != DIFFERS}
+        kinds |= {(one.person_id, p.target): p.kind for one in some for p in one.probes if p.kind == DIFFERS}
+        return kinds if self.only is None else {e: kind for e, kind in kinds.items() if e in self.only}
+
+    def _write(self, some: list[Found]) -> Counter[str]:
+        grip = steps.lock(self.comparison.tables, [one.person_id for one in some])
+        same, troubled = steps.unchanged(self.comparison, grip, {one.person_id: one.version for one in some})
+        owed, excluded = differences.held_apart([one.person_id for one in some])
+        left = [one.sparing(self.spared) for one in some]
+        entities = self._entities(left)
+        # What is owed is the workers', and what somebody accepted stays.
+        apart = {e for e in self._entities(some) if e in owed or e not in entities}
+        ready = {e: kind for e, kind in entities.items() if e not in apart and e[0] in same}
+        # Accepted since we read what was.
+        late = {e for e in ready if e in excluded - self.excluded}
+        record(self.run_id, late, "waiting", CHANGED)
+        for code in set(troubled.values()):
+            outcome = "waiting" if code in {CHANGED, LOCKED} else "left"
+            record(self.run_id, [e for e in entities if e not in apart and troubled.get(e[0]) == code], outcome, code)
+        refused = {e: _CODES[kind] for e, kind in ready.items() if e not in late and kind != DIFFERS}
+        refused |= self._mend(grip, left, {e for e, kind in ready.items() if e not in late and kind == DIFFERS})
+        for code in set(refused.values()):
+            record(self.run_id, [e for e, c in refused.items() if c == code], "left", code)
+        _hand_over(refused)
+        if self.only is not None:
+            _forget(self.run_id, apart)
+        return Counter("owed" if entity in owed else "accepted" for entity in apart)
+
+    def _mend(self, grip: Grip, left: list[Found], mend: set[Entity]) -> dict[Entity, str]:
+        """Write what differs of these entities, and read back; give the code of each that was refused."""
+        refused: dict[Entity, str] = {}
+        facts = {(one.person_id, p.target, p.fact) for one in left for p in one.probes}
+        for flow, whole in self.written.items():
+            name, carried = flow.target.name, {pair.mirror.fact for pair in flow.pairs}
+            wanted = {p for p, t, fact in facts if t == name and fact in carried and (p, t) in mend - set(refused)}
+            for part, people in reconcile.parts(flow, wanted, self.spared):
+                words = whole if part is flow else statement(self.run_id, self.declared, part)
+                failed = steps.attempt(grip, words, people)
+                refused |= {(person, name): code for person, code in failed.items()}
+        if mend:
+            # Somebody's trigger may have changed what was written, or dropped the write without a word.
+            grip.go_on()
+            back = [o.sparing(self.spared) for o in self.comparison.still_found({person_id for person_id, _ in mend})]
+            still = mend & {(one.person_id, target) for one in back for target in one.targets}
+            refused |= dict.fromkeys(still - set(refused), NOT_EQUAL)
+        return refused
 
 
 def _try_again(run: Run, comparison: Comparison) -> bool:
@@ -176,7 +205,7 @@ def _try_again(run: Run, comparison: Comparison) -> bool:
         if mended:
             _forget(run.pk, mended)
             _note(run.pk, Counter({"equal meanwhile": len(mended)}).__add__)
-        if not _write_all(run.pk, comparison, found, only):
+        if not write_all(run, comparison, found, only):
             return False
     Run.objects.filter(pk=run.pk).update(rounds=run.rounds + 1)
     return True
@@ -188,17 +217,6 @@ def record(run_id: uuid.UUID, entities: Collection[Entity], outcome: str, code: 
         ordered = sorted(entities)
         with connection.cursor() as cursor:
             cursor.execute(_RECORD, [run_id, outcome, code, [p for p, _ in ordered], [t for _, t in ordered]])
-
-
-def _pass_over(run_id: uuid.UUID, batch: list[Found], only: Collection[Entity] | None) -> None:
-    """Leave for later some people whose rows would be held for too long, or whose table somebody holds."""
-    with transaction.atomic():
-        run = runs.locked_while_running(run_id)
-        if run is not None:
-            entities = {(one.person_id, target) for one in batch for target in one.targets}
-            record(run_id, [e for e in entities if only is None or e in only], "waiting", TIMED_OUT)
-            if only is None:
-                Run.objects.filter(pk=run_id).update(after_person=max(batch[-1].person_id, run.after_person or 0))
 
 
 def _hand_over(entities: Iterable[Entity]) -> None:

@@ -130,13 +130,13 @@ def _bring_target(
         source = held[flow.source.name]
         problems |= {p: t for p in people if p not in problems and (t := source.trouble(p)) is not None}
         ready = [p for p in people if p not in problems and held[table.name].present[p] and source.present[p]]
-        for part, some in _parts(flow, ready, spared):
+        for part, some in parts(flow, ready, spared):
             problems |= _bring_flow(part, some)
     return problems
 
 
-def _parts(
-    flow: Flow, people: list[int], spared: Mapping[Entity, frozenset[Place]]
+def parts(
+    flow: Flow, people: Collection[int], spared: Mapping[Entity, frozenset[Place]]
 ) -> Iterator[tuple[Flow, list[int]]]:
     """Give the flow without the spared places, once for all people who spare the same ones."""
     groups = defaultdict[frozenset[Place], list[int]](list)

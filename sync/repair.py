@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from interventions import failures
+from interventions.failpoints import reach
 from sync import identity, ledger, marks, mending, runs, surveys, undoing
 from sync.mirrors import declaration
 from sync.models import Gap, Run, RunChange, RunKind, RunState
@@ -89,7 +90,9 @@ def owe_unlinked() -> int:
 
 def _owe(people: Mapping[str, list[int]]) -> None:
     for target, found in people.items():
+        reach("sync.audit.before_owe", found)
         ledger.owe(people=found, targets=[target], reason="audit")
+        reach("sync.audit.after_owe", found)
 
 
 def _leave(people: Mapping[str, list[int]]) -> None:

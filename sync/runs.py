@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q
 
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.models import History
 from sync import surveys
 from sync.mirrors import declaration
@@ -34,6 +35,7 @@ def ask_for_repair(*, by: str, state: RunState = RunState.PLANNING, for_workers:
             kind=RunKind.REPAIR, state=state, asked_by=by, until_person=_last_person(), is_for_workers=for_workers
         )
         History.objects.create(**_line(run, "repair_asked", by, None, state))
+    reach("sync.run.after_ask")
     return run
 
 
@@ -55,6 +57,7 @@ def ask_for_undo(*, of: uuid.UUID, by: str, for_workers: bool = False) -> Run:
             is_for_workers=for_workers,
         )  # fmt: skip
         History.objects.create(**_line(run, "undo_asked", by, None, RunState.RUNNING))
+    reach("sync.undo.after_ask")
     return run
 
 
@@ -67,12 +70,14 @@ def write_plan(*, run_id: uuid.UUID) -> Run:
         if run.state == RunState.PLANNING:
             run.state = RunState.PLANNED
         run.save(update_fields=["plan", "state"])
+        reach("sync.run.before_plan")
+    reach("sync.run.after_plan")
     return run
 
 
 def switch(*, run_id: uuid.UUID, action: str, by: str, at: dt.datetime, for_workers: bool | None = None) -> Run:
     """
-    Start, pause, resume or cancel. A batch under way is finished first, which takes no longer than its locks may last.
+    Start, pause, resume or cancel. A step under way is finished first, which takes no longer than its locks may last.
 
     Raises WrongState where the run's state does not allow it, Run.DoesNotExist and KeyError.
     """
@@ -94,7 +99,7 @@ def switch(*, run_id: uuid.UUID, action: str, by: str, at: dt.datetime, for_work
 
 
 def locked_while_running(run_id: uuid.UUID) -> Run | None:
-    """Lock the run for a batch; None: somebody paused or cancelled it. Who advances the same run waits here."""
+    """Lock the run for a step; None: somebody paused or cancelled it. Who advances the same run waits here."""
     return Run.objects.select_for_update().filter(pk=run_id, state=RunState.RUNNING).first()
 
 
@@ -108,6 +113,8 @@ def finish(*, run_id: uuid.UUID, at: dt.datetime) -> None:
         run.state, run.finished_at = RunState.DONE, at
         run.save(update_fields=["state", "finished_at"])
         History.objects.create(**_line(run, "run_done", run.asked_by, RunState.RUNNING, RunState.DONE))
+        reach("sync.run.before_finish")
+    reach("sync.run.after_finish")
 
 
 def report(run: Run) -> Counter[str]:

@@ -126,10 +126,15 @@ def different_people(flow: Flow, where: str = "true") -> str:
     )
 
 
-def lock_rows(table: Table) -> str:
-    """Give the SELECT that locks the persons' rows of one table without ever waiting, and names those it got."""
+def lock_rows(table: Table, *, versions: bool = False) -> str:
+    """
+    Give the SELECT that locks the persons' rows of one table without ever waiting, and names those it got.
+
+    With `versions` it names each row's `version` too, as it is now that it is locked.
+    """
+    version = ", concat_ws(' ', ctid, xmin) AS version" if versions else ""
     return (
-        f"SELECT {table.key} FROM {table.name} WHERE {table.key} = ANY(%s)"
+        f"SELECT {table.key}{version} FROM {table.name} WHERE {table.key} = ANY(%s)"
         f" ORDER BY {table.key} FOR NO KEY UPDATE SKIP LOCKED"
     )
 

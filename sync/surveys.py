@@ -8,9 +8,11 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
+from interventions.failpoints import reach
 from sync import differences
-from sync.differences import DIFFERS, MISSING, UNREADABLE, Comparison, Found
-from sync.mirrors import Declaration, Table, declaration
+from sync.accepted import accepted_places
+from sync.differences import DIFFERS, MISSING, UNREADABLE, Comparison, Entity, Found
+from sync.mirrors import Declaration, Place, Table, declaration
 
 PEOPLE_A_LOOK = 5_000
 DUPLICATE, UNLINKED, ORPHAN = "duplicate", "unlinked", "orphan"
@@ -21,8 +23,8 @@ class Survey:
     """
     What was found, in persons.
 
-    `drift` counts what differs though nothing is owed; `people` everybody whose target differs without anybody having
-    accepted it, drift or owed. What could not be read stands in `unread` with its SQLSTATE and is not equal.
+    `drift` counts what differs though nothing is owed; `people` everybody of whose target something differs that nobody
+    accepted, drift or owed. What could not be read stands in `unread` with its SQLSTATE and is not equal.
     """
 
     drift: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -56,20 +58,17 @@ class Survey:
             strays.setdefault(table, {})[kind] = number
         return {"targets": targets, "strays": strays, "unequal": dict(sorted(self.unequal.items()))}
 
-    def add(self, found: Collection[Found], owed: set[tuple[int, str]], accepted: set[tuple[int, str]]) -> None:
-        """Count a range in."""
+    def add(self, found: Collection[Found], owed: set[Entity], spared: Mapping[Entity, frozenset[Place]]) -> None:
+        """Count a range in; `spared` places are as somebody accepted them."""
         for one in found:
-            for target in one.targets:
-                entity = (one.person_id, target)
-                self.accepted[target] += entity in accepted
-                self.owed[target] += entity in owed
-                self.people[target] += entity not in accepted
+            left = one.sparing(spared)
+            self.accepted.update({probe.target for probe in set(one.probes) - set(left.probes)})
+            self.owed.update(target for target in one.targets if (one.person_id, target) in owed)
+            self.people.update(left.targets)
             self.unequal.update(
                 {fact for probe in one.probes for fact in ([probe.fact] if probe.fact else _facts(probe.target))}
             )
-            for probe in one.probes:
-                if (one.person_id, probe.target) not in owed | accepted:
-                    self.drift[probe.target, probe.fact, probe.kind] += 1
+            self.drift.update((p.target, p.fact, p.kind) for p in left.probes if (one.person_id, p.target) not in owed)
 
 
 Seen = Callable[[Mapping[str, list[int]]], None]
@@ -77,7 +76,7 @@ Seen = Callable[[Mapping[str, list[int]]], None]
 
 def everybody(*, seen: Seen = lambda people: None) -> Survey:
     """
-    Compare every copy of every person; `seen` hears range by range who differs in each target, what is accepted aside.
+    Compare every copy of every person; `seen` hears range by range who differs in each target, accepted places aside.
 
     A target that cannot be read is left out and named; the others are compared all the same.
     """
@@ -154,13 +153,14 @@ def _read(comparison: Comparison, survey: Survey, low: int, high: int) -> tuple[
 def _count(survey: Survey, found: list[Found], seen: Seen) -> None:
     if not found:
         return
-    owed, accepted = differences.held_apart([one.person_id for one in found])
-    survey.add(found, owed, accepted)
+    reach("sync.audit.after_read", (one.person_id for one in found))
+    owed, excluded = differences.held_apart([one.person_id for one in found])
+    spared = accepted_places(excluded)
+    survey.add(found, owed, spared)
     people: dict[str, list[int]] = {}
     for one in found:
-        for target in one.targets:
-            if (one.person_id, target) not in accepted:
-                people.setdefault(target, []).append(one.person_id)
+        for target in one.sparing(spared).targets:
+            people.setdefault(target, []).append(one.person_id)
     seen(people)
 
 
@@ -182,10 +182,11 @@ def _stray_rows(declared: Declaration, table: Table) -> Iterator[tuple[str, str]
         yield (
             DUPLICATE,
             (
-                f"SELECT count(*) FROM {name} u WHERE u.{key} IS NULL AND (EXISTS (SELECT FROM {name} o"
-                f" WHERE o.{key} IS NULL AND o.{table.link} = u.{table.link} AND o.ctid <> u.ctid)"
-                f" OR EXISTS (SELECT FROM {persons.name} p JOIN {name} o ON o.{key} = p.{persons.key}"
-                f" WHERE p.{table.link} = u.{table.link}))"
+                # Two joins and no OR: over an OR everybody's address would be read first.
+                f"SELECT count(*) FROM (SELECT u.ctid FROM {name} u JOIN {name} o ON o.{table.link} = u.{table.link}"
+                f" WHERE u.{key} IS NULL AND o.{key} IS NULL AND o.ctid <> u.ctid"
+                f" UNION SELECT u.ctid FROM {name} u JOIN {persons.name} p ON p.{table.link} = u.{table.link}"
+                f" JOIN {name} o ON o.{key} = p.{persons.key} WHERE u.{key} IS NULL) AS doubles"
             ),
         )
     is_unique, is_bound = _guards(declared, table)

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import django
 
@@ -19,8 +20,8 @@ from django.utils import timezone  # noqa: E402
 
 from interventions import intake, items, operations, spool  # noqa: E402
 from interventions.models import Intervention  # noqa: E402
-from sync import claims, delivery, doorbell, tasks  # noqa: E402
-from sync.models import Debt  # noqa: E402
+from sync import claims, delivery, doorbell, repair, runs, tasks  # noqa: E402
+from sync.models import Debt, LostValue, RunState  # noqa: E402
 
 BY = "user:1"
 
@@ -75,9 +76,37 @@ def quarantine(person: int) -> None:
     delivery.drain()
 
 
+def mend_all() -> None:
+    """Repair everybody in a run."""
+    advance(str(runs.ask_for_repair(by=BY, state=RunState.RUNNING).pk))
+
+
+def advance(run: str) -> None:
+    """Take a run to its end."""
+    while repair.advance(UUID(run)):
+        pass
+
+
+def undo(run: str) -> None:
+    """Undo a run, or go on with its undo."""
+    advance(str(runs.ask_for_undo(of=UUID(run), by=BY).pk))
+
+
+def plan() -> None:
+    """Ask for a repair, as staff do, and let the workers plan it."""
+    runs.ask_for_repair(by=BY, for_workers=True)
+    repair.advance_for_workers()
+
+
+def adopt() -> None:
+    """Adopt the bio that somebody wrote into a copy."""
+    operations.adopt_value(value_id=LostValue.objects.get().pk, fact="bio", by=BY)
+
+
 WORKS: dict[str, Callable[..., Any]] = {
     "edit": edit, "retry": retry, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
+    "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
 }  # fmt: skip
 
 

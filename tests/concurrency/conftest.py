@@ -1,9 +1,15 @@
-"""Whom the tests of interleavings write."""
+"""Whom the tests of interleavings write, and the process that is killed."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import fakes
 from tests.factories import therapist
+from tests.victims import Victims, waiting
 from therapists.models import User
 
 
@@ -13,3 +19,9 @@ def ada(transactional_db: None) -> User:
     person = therapist("Ada Quist")
     fakes.settled()
     return person
+
+
+@pytest.fixture(scope="module")
+def victims(django_db_setup: None, django_db_blocker: Any) -> Iterator[Victims]:
+    with tempfile.TemporaryDirectory() as folder, django_db_blocker.unblock(), waiting(Path(folder)) as found:
+        yield found

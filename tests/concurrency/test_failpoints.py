@@ -1,9 +1,7 @@
 """P1: a process that is killed at any of the named points leaves nothing silently behind, and the rest is caught up."""
 
 import ast
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from sync import delivery
 from tests import fakes
 from tests.factories import therapists
 from tests.processes import PROJECT
-from tests.victims import Victims, waiting
+from tests.victims import Victims
 from therapists.models import Enrollment, User
 
 APPS = ("config", "therapists", "sync", "interventions")
@@ -38,6 +36,8 @@ WORK = {
     "interventions.spool": ("take_in", {}),
     "interventions.intake": ("take_in", {}),
 }
+# Of these there are tests of their own (test_killed_runs.py): what they leave behind is no debt, but a run.
+OF_RUNS = ("sync.audit.", "sync.run.", "sync.step.", "sync.undo.", "sync.adopt.", "interventions.adopt.")
 # An item is settled only where what it waits for is mended.
 SETTLING = {"interventions.before_settle", "interventions.after_settle"}
 
@@ -69,12 +69,6 @@ def test_every_point_is_registered_with_the_place_where_it_stands() -> None:
     assert calls() == {name: [point.place] for name, point in POINTS.items()}
 
 
-@pytest.fixture(scope="module")
-def victims(django_db_setup: None, django_db_blocker: Any) -> Iterator[Victims]:
-    with tempfile.TemporaryDirectory() as folder, django_db_blocker.unblock(), waiting(Path(folder)) as found:
-        yield found
-
-
 @pytest.fixture
 def people(transactional_db: None, copying_off: None) -> Iterator[list[User]]:
     """Three who are owed a new bio; the profile of the last refused it, so that an item is open, and will again."""
@@ -101,7 +95,7 @@ def session(people: list[User]) -> str:
     return client.session.session_key or ""
 
 
-@pytest.mark.parametrize("point", sorted(POINTS))
+@pytest.mark.parametrize("point", [point for point in sorted(POINTS) if not point.startswith(OF_RUNS)])
 def test_p1_a_process_killed_at_any_point_leaves_nothing_silently_behind(
     point: str, people: list[User], session: str, victims: Victims
 ) -> None:

@@ -8,11 +8,13 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from sync import marks, repair, tasks, triggers
-from sync.models import Audit, Debt, Gap, Ledger
+from interventions.models import Intervention
+from interventions.operations import mark_resolved
+from sync import marks, repair, surveys, tasks, triggers
+from sync.models import Audit, Debt, Gap
 from tests import fakes
 from tests.factories import therapists
-from therapists.models import User
+from therapists.models import Enrollment, Profile, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROFILES = "therapist_profiles"
@@ -120,15 +122,51 @@ class TestIncremental:
         assert any("users_numbered" in line for (line,) in plan)
 
     def test_p8_an_accepted_difference_is_no_drift(self, people: list[User]) -> None:
-        let_drift(people[1])
-        Ledger.objects.create(
-            person_id=people[1].pk,
-            target=PROFILES,
-            desired_revision=1,
-            owed_since=timezone.now(),
-            excluded_reason="accepted",
-        )
+        accept_a_bio(people[1])
         assert incremental() == 0
+
+
+class TestAccepted:
+    @pytest.mark.parametrize("is_full", [True, False], ids=["full", "recent"])
+    def test_p8_spares_the_accepted_place_and_no_other(self, people: list[User], is_full: bool) -> None:
+        accept_a_bio(people[1])
+        fakes.sql(
+            "UPDATE therapist_profiles SET phone = '7', net_revision = nextval('sync_revision') WHERE user_id = %s",
+            people[1].pk,
+        )
+        assert repair.audit(owe=True, is_full=is_full)[PROFILES] == 1
+        fakes.settled()
+        profile = Profile.objects.get(user=people[1])
+        assert (profile.phone, profile.bio) == ("+44 20 7946 0000", "Twelve years with couples.")
+        assert repair.audit(owe=True)[PROFILES] == 0
+        assert fakes.states(people[1].pk)[PROFILES] == "excluded", "what was accepted stays accepted"
+
+    def test_p8_finds_it_again_when_a_side_changes_unseen(self, people: list[User]) -> None:
+        accept_a_bio(people[1])
+        with fakes.asleep():
+            fakes.sql("UPDATE therapist_profiles SET bio = 'Neither.' WHERE user_id = %s", people[1].pk)
+        assert repair.audit(owe=True)[PROFILES] == 1
+
+    def test_p8_a_row_whose_absence_was_accepted_is_not_missed(self, people: list[User]) -> None:
+        fakes.sql("DELETE FROM therapist_profiles WHERE user_id = %s", people[1].pk)
+        fakes.settled()
+        accept(people[1])
+        assert repair.audit(owe=True)[PROFILES] == 0
+        assert surveys.everybody().accepted[PROFILES] == 1
+
+
+def accept_a_bio(person: User) -> None:
+    """Let somebody accept that a profile keeps its old bio, which nothing else keeps there."""
+    with fakes.refusing(PROFILES, "bio <> 'No'"):
+        Enrollment.objects.filter(user=person).update(bio="No")
+        fakes.settled()
+        accept(person)
+
+
+def accept(person: User) -> None:
+    items = Intervention.objects.filter(person_id=person.pk, resolved=False)
+    report = mark_resolved(items=items, by="user:1", note="Agreed.", may_accept=True, at=timezone.now())
+    assert report.accepted == 1
 
 
 class TestTheCommand:

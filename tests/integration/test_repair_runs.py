@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from interventions.models import History, Intervention
+from interventions.operations import mark_resolved
 from sync import mending, repair, runs, surveys, tasks
 from sync.differences import Comparison
 from sync.mirrors import declaration
@@ -164,7 +165,7 @@ class TestARun:
         with fakes.asleep():
             Profile.objects.filter(user=person).update(bio="Written while the repair looked elsewhere.")
         run = runs.ask_for_repair(by="system", state=RunState.RUNNING)
-        assert mending._write_all(run.pk, comparison, found)
+        assert mending.write_all(run, comparison, found)
         assert Profile.objects.get(user=person).bio == "Written while the repair looked elsewhere."
         assert RunChange.objects.get(run=run).outcome == "waiting"
         while repair.advance(run.pk):
@@ -180,6 +181,22 @@ class TestARun:
         run = repaired(apply=True)
         assert runs.report(run) == {"owed": 1, "written": 1}
         assert fakes.behind() == {(people[0].pk, PROFILES)}
+
+    def test_p8_spares_the_accepted_place_and_no_other(self) -> None:
+        person = therapists(2)[0]
+        with fakes.refusing(PROFILES, "bio <> 'No'"):
+            Enrollment.objects.filter(user=person).update(bio="No")
+            fakes.settled()
+            items = Intervention.objects.filter(person_id=person.pk)
+            mark_resolved(items=items, by="user:1", note="Agreed.", may_accept=True, at=timezone.now())
+        with fakes.asleep():
+            Profile.objects.filter(user=person).update(phone="7")
+        run = repaired(apply=True)
+        profile = Profile.objects.get(user=person)
+        assert (profile.phone, profile.bio) == ("+44 20 7946 0000", "Twelve years with couples.")
+        assert runs.report(run) == {"written": 1}
+        assert runs.report(repaired(apply=True)) == {"accepted": 1}
+        assert not Debt.objects.exists()
 
     def test_p3_a_row_in_somebodys_hands_is_not_waited_for(self) -> None:
         people = drifted(6)

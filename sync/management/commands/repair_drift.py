@@ -59,7 +59,7 @@ class Command(BaseCommand):
         """Work until the run is done or somebody pauses it; Ctrl-C pauses it too."""
         self.stdout.write(f"Run {run.pk}")
         self.stdout.flush()
-        # A batch under way is finished first: Ctrl-C pauses, it does not break off.
+        # A step under way is finished first: Ctrl-C pauses, it does not break off.
         stopped: list[int] = []
         before = signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
         try:
