@@ -33,6 +33,7 @@ class Holds(OnRecord, ModelAdmin):
     list_display = ("what", "opened_at", "standing")
     list_display_links = ("what",)
     ordering = ("-id",)
+    empty_text = "Nothing was deleted in masses. When it is, it waits here for a person's decision."
 
     class Media:
         css = {"all": ("interventions/desk.css",)}
