@@ -25,22 +25,24 @@ def copying(declaration: Declaration, table: Table) -> Function:
         f"""
 DECLARE
   failed text := '';
+  -- Settings are written by assignment: PERFORM runs a query for each, at ten times the price.
+  word text;
   rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.{table.key} IS NULL OR rows >= {ROWS_COPIED}
      OR current_setting('transaction_isolation') <> 'read committed' THEN
-    PERFORM set_config('keepwell.copied', '', true);
+    word := set_config('keepwell.copied', '', true);
     RETURN NULL;
   END IF;
-  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.{table.key}, {_columns_changed(declaration, table)}), true);
+  word := set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.{table.key}, {_columns_changed(declaration, table)}), true);
 {calls}  -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
   IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL)
   THEN failed := '{CLEAN}'; END IF;
-  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
+  word := set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN {ANY_ERROR} THEN
-  PERFORM set_config('keepwell.copied', '', true);
+  word := set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 """,
@@ -96,10 +98,9 @@ def _copy_block(declaration: Declaration, flow: statements.Flow) -> str:
       SELECT {key} INTO locked FROM {target} WHERE {key} = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        {write} RETURNING {statements.shortfall(flow, asked)} INTO lacking;
+        {write} RETURNING {statements.shortfall(flow, asked)}, ({_theirs(declaration, target)}) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := ({_theirs(declaration, target)});
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM ({unequal}) AS found);
@@ -121,8 +122,8 @@ def _theirs(declaration: Declaration, target: str) -> str:
     """The SELECT of others' constraints on a target that may be put off; a person's key is never written here."""
     ours = ", ".join(f"'{name}'" for name in ("zz_sync_debt", *(table.trigger for table in declaration.tables)))
     return (
-        "SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c"
-        f" JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = '{target}'::regclass AND c.condeferrable"
+        "SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c"
+        f" WHERE c.conrelid = '{target}'::regclass AND c.condeferrable"
         f" AND c.conname NOT IN ({ours})"
         f" AND NOT (c.contype = 'f' AND c.confrelid = '{declaration.persons.name}'::regclass)"
     )

@@ -31,22 +31,24 @@ def text_array(names: tuple[str, ...]) -> str:
 def revision(declaration: Declaration, table: Table) -> Function:
     """Number a person's write of a fact under the row's lock."""
     shared = statements.shared_column(table, declaration)
-    taken = ""
+    begun = taken = ""
     if shared:
+        begun = f"""
+    IF NEW.{shared} IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;"""
         taken = f"""
-  IF TG_OP = 'INSERT' THEN
-    IF NEW.{shared} IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
-  ELSIF OLD.{shared} IS DISTINCT FROM NEW.{shared} THEN NEW.avatar_revision := NEW.revision;
-  ELSE NEW.avatar_revision := OLD.avatar_revision;
-  END IF;"""
+    NEW.avatar_revision := CASE WHEN {statements.changed([shared])} THEN NEW.revision ELSE OLD.avatar_revision END;"""
     return Function(
         f"keepwell_revision_{table.name}",
         f"""
 BEGIN
-  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
-  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
-  NEW.revision := nextval('{statements.SEQUENCE}');
-  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;{taken}
+  IF TG_OP = 'UPDATE' THEN
+    NEW.revision := nextval('{statements.SEQUENCE}');
+    NEW.net_revision := OLD.net_revision;{taken}
+  ELSE
+    -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+    PERFORM pg_current_xact_id();
+    NEW.revision := nextval('{statements.SEQUENCE}');{begun}
+  END IF;
   RETURN NEW;
 EXCEPTION WHEN {ANY_ERROR} THEN
   -- A column of ours was renamed: the person's write matters more than its number.
@@ -146,10 +148,9 @@ END
 def debt(declaration: Declaration, table: Table) -> Function:
     """Write down what this row's change leaves owed: what copying said, or everything where copying said nothing."""
     uncopied = "".join(
-        f"  IF {statements.changed(flow.source_columns)} THEN owed := owed || '{flow.target.name}'::text; END IF;\n"
+        f"    IF {statements.changed(flow.source_columns)} THEN owed := owed || '{flow.target.name}'::text; END IF;\n"
         for flow in statements.flows(declaration, source=table.name)
     )
-    everywhere = text_array(declaration.targets)
     owned = owned_copies(declaration, table)
     may_drift = f" AND NOT {statements.changed(owned)}" if owned else ""
     return Function(
@@ -159,34 +160,35 @@ DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
   -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
   mine text := concat(TG_RELID, ':', NEW.revision, ':');
-  owed text[] := '{{}}';
-  lost jsonb := '{{}}';
+  -- Null while there is nothing: testing that is cheaper than comparing arrays, and a bulk statement does it per row.
+  owed text[];
+  lost jsonb;
   reason text;
 BEGIN
   IF NEW.{table.key} IS NULL OR (word = mine || '{CLEAN}'{may_drift}) THEN RETURN NULL; END IF;
   BEGIN
-{uncopied}  IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1), ' {CLEAN}');
-    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
-    owed := ARRAY(SELECT target FROM sync_ledger
-                  WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL AND target = ANY(owed));
-    reason := CASE WHEN owed <> '{{}}' THEN 'copied' END;
-    IF word <> '' THEN
-      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
-      reason := split_part(split_part(word, ' ', 1), '=', 2);
+{uncopied}    IF NOT starts_with(word, mine) THEN
+      IF owed IS NOT NULL THEN reason := 'uncopied'; END IF;
+    ELSE
+      word := rtrim(substr(word, length(mine) + 1), ' {CLEAN}');
+      -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+      owed := (SELECT array_agg(target) FROM sync_ledger
+               WHERE person_id = NEW.{table.key} AND owed_since IS NOT NULL AND target = ANY(owed));
+      IF owed IS NOT NULL THEN reason := 'copied'; END IF;
+      IF word <> '' THEN
+        owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+        reason := split_part(split_part(word, ' ', 1), '=', 2);
+      END IF;
     END IF;
-  ELSE
-    reason := CASE WHEN owed <> '{{}}' THEN 'uncopied' END;
-  END IF;
 {_drift(declaration, table)}  EXCEPTION WHEN {ANY_ERROR} THEN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
-    owed := {everywhere};
+    owed := {text_array(declaration.targets)};
   END;
-  IF lost <> '{{}}' THEN
+  IF lost IS NOT NULL THEN
     INSERT INTO sync_lost_value (person_id, target, values, written_by)
     VALUES (NEW.{table.key}, '{table.name}', lost, session_user);
   END IF;
-  IF owed <> '{{}}' THEN
+  IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.{table.key}, owed, NEW.revision, reason);
   END IF;
   RETURN NULL;
@@ -205,14 +207,14 @@ def _drift(declaration: Declaration, table: Table) -> str:
                 continue
             owned, column = statements.Flow(flow.source, flow.target, (pair,)), pair.copy.column
             unequal = statements.different_people(owned, f"{statements.COPY}.{table.key} = NEW.{table.key}")
-            blocks += f"""  IF {statements.changed([column])} THEN
-    LOCK TABLE ONLY {flow.source.name} IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS ({unequal}) THEN
-      lost := lost || jsonb_build_object('{column}', NEW.{column});
-      owed := owed || '{table.name}'::text;
-      reason := coalesce(reason, 'drift');
+            blocks += f"""    IF {statements.changed([column])} THEN
+      LOCK TABLE ONLY {flow.source.name} IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS ({unequal}) THEN
+        lost := coalesce(lost, '{{}}') || jsonb_build_object('{column}', NEW.{column});
+        owed := owed || '{table.name}'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
 """
     return blocks

@@ -110,10 +110,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET full_name = CASE WHEN (strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) THEN users.full_name ELSE copy.full_name END, email = CASE WHEN (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email) THEN users.email ELSE copy.email END, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) RETURNING CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_enrollments AS copy SET full_name = CASE WHEN (strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) THEN users.full_name ELSE copy.full_name END, email = CASE WHEN (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email) THEN users.email ELSE copy.email END, net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) RETURNING CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'KW001' END AS code, CASE WHEN ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email)) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((strpos(columns, ',full_name,') > 0 AND copy.full_name IS DISTINCT FROM users.full_name) OR (strpos(columns, ',email,') > 0 AND copy.email IS DISTINCT FROM users.email))) AS found);
@@ -135,10 +134,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET bio = CASE WHEN (strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) THEN therapist_enrollments.bio ELSE copy.bio END, experience_years = CASE WHEN (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) THEN therapist_enrollments.experience_years ELSE copy.experience_years END, phone = CASE WHEN (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) THEN therapist_enrollments.phone ELSE copy.phone END, specialization = CASE WHEN ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN keepwell_text_to_list(therapist_enrollments.specialization) ELSE copy.specialization END, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) RETURNING CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'KW001' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'KW003' END INTO lacking;
+        UPDATE therapist_profiles AS copy SET bio = CASE WHEN (strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) THEN therapist_enrollments.bio ELSE copy.bio END, experience_years = CASE WHEN (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) THEN therapist_enrollments.experience_years ELSE copy.experience_years END, phone = CASE WHEN (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) THEN therapist_enrollments.phone ELSE copy.phone END, specialization = CASE WHEN ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN keepwell_text_to_list(therapist_enrollments.specialization) ELSE copy.specialization END, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) RETURNING CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'KW001' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'KW003' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'KW001' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'KW003' END AS code, CASE WHEN ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR ((strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)) AND (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL))) THEN 'therapist_profiles' WHEN (strpos(columns, ',specialization,') > 0 AND NOT (therapist_enrollments.specialization IS NULL OR keepwell_text_to_list(therapist_enrollments.specialization) IS NOT NULL)) THEN 'therapist_enrollments.specialization' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((strpos(columns, ',bio,') > 0 AND copy.bio IS DISTINCT FROM therapist_enrollments.bio) OR (strpos(columns, ',experience_years,') > 0 AND copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years) OR (strpos(columns, ',phone,') > 0 AND copy.phone IS DISTINCT FROM therapist_enrollments.phone) OR (strpos(columns, ',specialization,') > 0 AND keepwell_list_differs(copy.specialization, therapist_enrollments.specialization)))) AS found);
@@ -175,10 +173,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'KW001' END INTO lacking;
+        UPDATE users AS copy SET is_verified = coalesce(therapist_enrollments.status = 'approved', false), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) RETURNING CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'KW001' END AS code, CASE WHEN (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false)) THEN 'users' END AS place FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) AS found);
@@ -200,10 +197,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_profiles AS copy SET verification_status = therapist_enrollments.status, net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) RETURNING CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'KW001' END AS code, CASE WHEN (copy.verification_status IS DISTINCT FROM therapist_enrollments.status) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) AS found);
@@ -240,10 +236,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END INTO lacking;
+        UPDATE users AS copy SET avatar_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'users' END AS place FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.avatar_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))) AS found);
@@ -265,10 +260,9 @@ BEGIN
       SELECT id INTO locked FROM users WHERE id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END INTO lacking;
+        UPDATE users AS copy SET avatar_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.avatar_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'users'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.id AS person_id, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'users' END AS place FROM users AS copy JOIN therapist_profiles ON copy.id = therapist_profiles.user_id WHERE copy.id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)) AS found);
@@ -290,10 +284,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < users.avatar_revision THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND (copy.avatar_revision < users.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < users.avatar_revision) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND (copy.avatar_revision < users.avatar_revision)) AS found);
@@ -315,10 +308,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_enrollments WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_enrollments AS copy SET profile_image_url = CASE WHEN copy.avatar_revision < therapist_profiles.avatar_revision THEN therapist_profiles.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_profiles.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_profiles WHERE therapist_profiles.user_id = person AND copy.user_id = therapist_profiles.user_id AND (copy.avatar_revision < therapist_profiles.avatar_revision) RETURNING CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_enrollments'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'KW001' END AS code, CASE WHEN (copy.avatar_revision < therapist_profiles.avatar_revision) THEN 'therapist_enrollments' END AS place FROM therapist_enrollments AS copy JOIN therapist_profiles ON copy.user_id = therapist_profiles.user_id WHERE copy.user_id = person AND (copy.avatar_revision < therapist_profiles.avatar_revision)) AS found);
@@ -340,10 +332,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)) THEN users.avatar_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, users.avatar_revision), net_revision = nextval('sync_revision') FROM users WHERE users.id = person AND copy.user_id = users.id AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) RETURNING CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url))) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = person AND ((copy.avatar_revision < users.avatar_revision OR (copy.avatar_revision = users.avatar_revision AND copy.profile_image_url IS DISTINCT FROM users.avatar_url)))) AS found);
@@ -365,10 +356,9 @@ BEGIN
       SELECT user_id INTO locked FROM therapist_profiles WHERE user_id = person FOR NO KEY UPDATE SKIP LOCKED;
       IF FOUND THEN
         -- Read back: a trigger of somebody else may have changed the value, or dropped the write without a word.
-        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END INTO lacking;
+        UPDATE therapist_profiles AS copy SET profile_image_url = CASE WHEN (copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)) THEN therapist_enrollments.profile_image_url ELSE copy.profile_image_url END, avatar_revision = greatest(copy.avatar_revision, therapist_enrollments.avatar_revision), net_revision = nextval('sync_revision') FROM therapist_enrollments WHERE therapist_enrollments.user_id = person AND copy.user_id = therapist_enrollments.user_id AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) RETURNING CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END, (SELECT string_agg(c.connamespace::regnamespace || '.' || quote_ident(c.conname), ', ') FROM pg_constraint c WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass)) INTO lacking, theirs;
         IF FOUND THEN
           -- What others check at the end speaks up here, where it costs the copy and not the person's commit.
-          theirs := (SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.conrelid = 'therapist_profiles'::regclass AND c.condeferrable AND c.conname NOT IN ('zz_sync_debt', 'sync_avatar_from_users', 'sync_avatar_from_enrollments', 'sync_avatar_from_profiles') AND NOT (c.contype = 'f' AND c.confrelid = 'users'::regclass));
           IF theirs IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || theirs || ' IMMEDIATE'; END IF;
         ELSE
           lacking := (SELECT found.code FROM (SELECT copy.user_id AS person_id, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'KW001' END AS code, CASE WHEN ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url))) THEN 'therapist_profiles' END AS place FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = person AND ((copy.avatar_revision < therapist_enrollments.avatar_revision OR (copy.avatar_revision = therapist_enrollments.avatar_revision AND copy.profile_image_url IS DISTINCT FROM therapist_enrollments.profile_image_url)))) AS found);
@@ -389,14 +379,15 @@ END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
-  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
-  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
-  NEW.revision := nextval('sync_revision');
-  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
-  IF TG_OP = 'INSERT' THEN
+  IF TG_OP = 'UPDATE' THEN
+    NEW.revision := nextval('sync_revision');
+    NEW.net_revision := OLD.net_revision;
+    NEW.avatar_revision := CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN NEW.revision ELSE OLD.avatar_revision END;
+  ELSE
+    -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+    PERFORM pg_current_xact_id();
+    NEW.revision := nextval('sync_revision');
     IF NEW.avatar_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
-  ELSIF OLD.avatar_url IS DISTINCT FROM NEW.avatar_url THEN NEW.avatar_revision := NEW.revision;
-  ELSE NEW.avatar_revision := OLD.avatar_revision;
   END IF;
   RETURN NEW;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
@@ -442,45 +433,46 @@ DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
   -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
   mine text := concat(TG_RELID, ':', NEW.revision, ':');
-  owed text[] := '{}';
-  lost jsonb := '{}';
+  -- Null while there is nothing: testing that is cheaper than comparing arrays, and a bulk statement does it per row.
+  owed text[];
+  lost jsonb;
   reason text;
 BEGIN
   IF NEW.id IS NULL OR (word = mine || '=' AND NOT (OLD.is_verified IS DISTINCT FROM NEW.is_verified)) THEN RETURN NULL; END IF;
   BEGIN
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
-  IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
-  IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1), ' =');
-    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
-    owed := ARRAY(SELECT target FROM sync_ledger
-                  WHERE person_id = NEW.id AND owed_since IS NOT NULL AND target = ANY(owed));
-    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
-    IF word <> '' THEN
-      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
-      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+    IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
+    IF NOT starts_with(word, mine) THEN
+      IF owed IS NOT NULL THEN reason := 'uncopied'; END IF;
+    ELSE
+      word := rtrim(substr(word, length(mine) + 1), ' =');
+      -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+      owed := (SELECT array_agg(target) FROM sync_ledger
+               WHERE person_id = NEW.id AND owed_since IS NOT NULL AND target = ANY(owed));
+      IF owed IS NOT NULL THEN reason := 'copied'; END IF;
+      IF word <> '' THEN
+        owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+        reason := split_part(split_part(word, ' ', 1), '=', 2);
+      END IF;
     END IF;
-  ELSE
-    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
-  END IF;
-  IF (OLD.is_verified IS DISTINCT FROM NEW.is_verified) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = NEW.id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) THEN
-      lost := lost || jsonb_build_object('is_verified', NEW.is_verified);
-      owed := owed || 'users'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.is_verified IS DISTINCT FROM NEW.is_verified) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.id AS person_id FROM users AS copy JOIN therapist_enrollments ON copy.id = therapist_enrollments.user_id WHERE copy.id = NEW.id AND (copy.is_verified IS DISTINCT FROM coalesce(therapist_enrollments.status = 'approved', false))) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('is_verified', NEW.is_verified);
+        owed := owed || 'users'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
   EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
-  IF lost <> '{}' THEN
+  IF lost IS NOT NULL THEN
     INSERT INTO sync_lost_value (person_id, target, values, written_by)
     VALUES (NEW.id, 'users', lost, session_user);
   END IF;
-  IF owed <> '{}' THEN
+  IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.id, owed, NEW.revision, reason);
   END IF;
   RETURN NULL;
@@ -489,37 +481,40 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_users() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
+  -- Settings are written by assignment: PERFORM runs a query for each, at ten times the price.
+  word text;
   rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.id IS NULL OR rows >= 200
      OR current_setting('transaction_isolation') <> 'read committed' THEN
-    PERFORM set_config('keepwell.copied', '', true);
+    word := set_config('keepwell.copied', '', true);
     RETURN NULL;
   END IF;
-  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.id, concat(',', CASE WHEN (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN 'full_name,' END, CASE WHEN (OLD.email IS DISTINCT FROM NEW.email) THEN 'email,' END, CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN 'avatar_url,' END)), true);
+  word := set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.id, concat(',', CASE WHEN (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN 'full_name,' END, CASE WHEN (OLD.email IS DISTINCT FROM NEW.email) THEN 'email,' END, CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN 'avatar_url,' END)), true);
   IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
   -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
   IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.id AND owed_since IS NOT NULL)
   THEN failed := '='; END IF;
-  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
+  word := set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-  PERFORM set_config('keepwell.copied', '', true);
+  word := set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
-  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
-  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
-  NEW.revision := nextval('sync_revision');
-  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
-  IF TG_OP = 'INSERT' THEN
+  IF TG_OP = 'UPDATE' THEN
+    NEW.revision := nextval('sync_revision');
+    NEW.net_revision := OLD.net_revision;
+    NEW.avatar_revision := CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN NEW.revision ELSE OLD.avatar_revision END;
+  ELSE
+    -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+    PERFORM pg_current_xact_id();
+    NEW.revision := nextval('sync_revision');
     IF NEW.profile_image_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
-  ELSIF OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url THEN NEW.avatar_revision := NEW.revision;
-  ELSE NEW.avatar_revision := OLD.avatar_revision;
   END IF;
   RETURN NEW;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
@@ -565,54 +560,55 @@ DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
   -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
   mine text := concat(TG_RELID, ':', NEW.revision, ':');
-  owed text[] := '{}';
-  lost jsonb := '{}';
+  -- Null while there is nothing: testing that is cheaper than comparing arrays, and a bulk statement does it per row.
+  owed text[];
+  lost jsonb;
   reason text;
 BEGIN
   IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email)) THEN RETURN NULL; END IF;
   BEGIN
-  IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
-  IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
-  IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1), ' =');
-    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
-    owed := ARRAY(SELECT target FROM sync_ledger
-                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
-    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
-    IF word <> '' THEN
-      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
-      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+    IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
+    IF NOT starts_with(word, mine) THEN
+      IF owed IS NOT NULL THEN reason := 'uncopied'; END IF;
+    ELSE
+      word := rtrim(substr(word, length(mine) + 1), ' =');
+      -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+      owed := (SELECT array_agg(target) FROM sync_ledger
+               WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+      IF owed IS NOT NULL THEN reason := 'copied'; END IF;
+      IF word <> '' THEN
+        owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+        reason := split_part(split_part(word, ' ', 1), '=', 2);
+      END IF;
     END IF;
-  ELSE
-    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
-  END IF;
-  IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
-    LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name)) THEN
-      lost := lost || jsonb_build_object('full_name', NEW.full_name);
-      owed := owed || 'therapist_enrollments'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
+      LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.full_name IS DISTINCT FROM users.full_name)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('full_name', NEW.full_name);
+        owed := owed || 'therapist_enrollments'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
-  IF (OLD.email IS DISTINCT FROM NEW.email) THEN
-    LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.email IS DISTINCT FROM users.email)) THEN
-      lost := lost || jsonb_build_object('email', NEW.email);
-      owed := owed || 'therapist_enrollments'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.email IS DISTINCT FROM NEW.email) THEN
+      LOCK TABLE ONLY users IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_enrollments AS copy JOIN users ON copy.user_id = users.id WHERE copy.user_id = NEW.user_id AND (copy.email IS DISTINCT FROM users.email)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('email', NEW.email);
+        owed := owed || 'therapist_enrollments'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
   EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
-  IF lost <> '{}' THEN
+  IF lost IS NOT NULL THEN
     INSERT INTO sync_lost_value (person_id, target, values, written_by)
     VALUES (NEW.user_id, 'therapist_enrollments', lost, session_user);
   END IF;
-  IF owed <> '{}' THEN
+  IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
   END IF;
   RETURN NULL;
@@ -621,38 +617,41 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_therapist_enrollments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
+  -- Settings are written by assignment: PERFORM runs a query for each, at ten times the price.
+  word text;
   rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.user_id IS NULL OR rows >= 200
      OR current_setting('transaction_isolation') <> 'read committed' THEN
-    PERFORM set_config('keepwell.copied', '', true);
+    word := set_config('keepwell.copied', '', true);
     RETURN NULL;
   END IF;
-  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.bio IS DISTINCT FROM NEW.bio) THEN 'bio,' END, CASE WHEN (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN 'experience_years,' END, CASE WHEN (OLD.phone IS DISTINCT FROM NEW.phone) THEN 'phone,' END, CASE WHEN (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN 'specialization,' END, CASE WHEN (OLD.status IS DISTINCT FROM NEW.status) THEN 'status,' END, CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
+  word := set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.bio IS DISTINCT FROM NEW.bio) THEN 'bio,' END, CASE WHEN (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN 'experience_years,' END, CASE WHEN (OLD.phone IS DISTINCT FROM NEW.phone) THEN 'phone,' END, CASE WHEN (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN 'specialization,' END, CASE WHEN (OLD.status IS DISTINCT FROM NEW.status) THEN 'status,' END, CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
   IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization) THEN failed := failed || sync_therapist_profile_data(); END IF;
   IF (OLD.status IS DISTINCT FROM NEW.status) THEN failed := failed || sync_verification_status(); END IF;
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
   -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
   IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.user_id AND owed_since IS NOT NULL)
   THEN failed := '='; END IF;
-  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
+  word := set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-  PERFORM set_config('keepwell.copied', '', true);
+  word := set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_revision_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
-  -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
-  IF TG_OP = 'INSERT' THEN PERFORM pg_current_xact_id(); END IF;
-  NEW.revision := nextval('sync_revision');
-  IF TG_OP = 'UPDATE' THEN NEW.net_revision := OLD.net_revision; END IF;
-  IF TG_OP = 'INSERT' THEN
+  IF TG_OP = 'UPDATE' THEN
+    NEW.revision := nextval('sync_revision');
+    NEW.net_revision := OLD.net_revision;
+    NEW.avatar_revision := CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN NEW.revision ELSE OLD.avatar_revision END;
+  ELSE
+    -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
+    PERFORM pg_current_xact_id();
+    NEW.revision := nextval('sync_revision');
     IF NEW.profile_image_url IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;
-  ELSIF OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url THEN NEW.avatar_revision := NEW.revision;
-  ELSE NEW.avatar_revision := OLD.avatar_revision;
   END IF;
   RETURN NEW;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
@@ -688,81 +687,82 @@ DECLARE
   word text := coalesce(current_setting('keepwell.copied', true), '');
   -- Every write has a revision of its own, so that no row takes another's word, nor its own of a write before.
   mine text := concat(TG_RELID, ':', NEW.revision, ':');
-  owed text[] := '{}';
-  lost jsonb := '{}';
+  -- Null while there is nothing: testing that is cheaper than comparing arrays, and a bulk statement does it per row.
+  owed text[];
+  lost jsonb;
   reason text;
 BEGIN
   IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.verification_status IS DISTINCT FROM NEW.verification_status)) THEN RETURN NULL; END IF;
   BEGIN
-  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
-  IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
-  IF starts_with(word, mine) THEN
-    word := rtrim(substr(word, length(mine) + 1), ' =');
-    -- A copy that was made may be what an item waits for: a worker looks, and settles it.
-    owed := ARRAY(SELECT target FROM sync_ledger
-                  WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
-    reason := CASE WHEN owed <> '{}' THEN 'copied' END;
-    IF word <> '' THEN
-      owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
-      reason := split_part(split_part(word, ' ', 1), '=', 2);
+    IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
+    IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
+    IF NOT starts_with(word, mine) THEN
+      IF owed IS NOT NULL THEN reason := 'uncopied'; END IF;
+    ELSE
+      word := rtrim(substr(word, length(mine) + 1), ' =');
+      -- A copy that was made may be what an item waits for: a worker looks, and settles it.
+      owed := (SELECT array_agg(target) FROM sync_ledger
+               WHERE person_id = NEW.user_id AND owed_since IS NOT NULL AND target = ANY(owed));
+      IF owed IS NOT NULL THEN reason := 'copied'; END IF;
+      IF word <> '' THEN
+        owed := owed || (SELECT array_agg(split_part(w, '=', 1)) FROM unnest(string_to_array(word, ' ')) w);
+        reason := split_part(split_part(word, ' ', 1), '=', 2);
+      END IF;
     END IF;
-  ELSE
-    reason := CASE WHEN owed <> '{}' THEN 'uncopied' END;
-  END IF;
-  IF (OLD.bio IS DISTINCT FROM NEW.bio) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio)) THEN
-      lost := lost || jsonb_build_object('bio', NEW.bio);
-      owed := owed || 'therapist_profiles'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.bio IS DISTINCT FROM NEW.bio) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.bio IS DISTINCT FROM therapist_enrollments.bio)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('bio', NEW.bio);
+        owed := owed || 'therapist_profiles'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
-  IF (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years)) THEN
-      lost := lost || jsonb_build_object('experience_years', NEW.experience_years);
-      owed := owed || 'therapist_profiles'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.experience_years IS DISTINCT FROM NEW.experience_years) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.experience_years IS DISTINCT FROM therapist_enrollments.experience_years)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('experience_years', NEW.experience_years);
+        owed := owed || 'therapist_profiles'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
-  IF (OLD.phone IS DISTINCT FROM NEW.phone) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.phone IS DISTINCT FROM therapist_enrollments.phone)) THEN
-      lost := lost || jsonb_build_object('phone', NEW.phone);
-      owed := owed || 'therapist_profiles'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.phone IS DISTINCT FROM NEW.phone) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.phone IS DISTINCT FROM therapist_enrollments.phone)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('phone', NEW.phone);
+        owed := owed || 'therapist_profiles'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
-  IF (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (keepwell_list_differs(copy.specialization, therapist_enrollments.specialization))) THEN
-      lost := lost || jsonb_build_object('specialization', NEW.specialization);
-      owed := owed || 'therapist_profiles'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.specialization IS DISTINCT FROM NEW.specialization) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (keepwell_list_differs(copy.specialization, therapist_enrollments.specialization))) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('specialization', NEW.specialization);
+        owed := owed || 'therapist_profiles'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
-  IF (OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
-    LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) THEN
-      lost := lost || jsonb_build_object('verification_status', NEW.verification_status);
-      owed := owed || 'therapist_profiles'::text;
-      reason := coalesce(reason, 'drift');
+    IF (OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN
+      LOCK TABLE ONLY therapist_enrollments IN ACCESS SHARE MODE NOWAIT;
+      IF current_setting('transaction_isolation') <> 'read committed'
+         OR EXISTS (SELECT copy.user_id AS person_id FROM therapist_profiles AS copy JOIN therapist_enrollments ON copy.user_id = therapist_enrollments.user_id WHERE copy.user_id = NEW.user_id AND (copy.verification_status IS DISTINCT FROM therapist_enrollments.status)) THEN
+        lost := coalesce(lost, '{}') || jsonb_build_object('verification_status', NEW.verification_status);
+        owed := owed || 'therapist_profiles'::text;
+        reason := coalesce(reason, 'drift');
+      END IF;
     END IF;
-  END IF;
   EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
-  IF lost <> '{}' THEN
+  IF lost IS NOT NULL THEN
     INSERT INTO sync_lost_value (person_id, target, values, written_by)
     VALUES (NEW.user_id, 'therapist_profiles', lost, session_user);
   END IF;
-  IF owed <> '{}' THEN
+  IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
   END IF;
   RETURN NULL;
@@ -771,23 +771,25 @@ $keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_copy_therapist_profiles() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '20ms' AS $keepwell$
 DECLARE
   failed text := '';
+  -- Settings are written by assignment: PERFORM runs a query for each, at ten times the price.
+  word text;
   rows int := coalesce(nullif(split_part(current_setting('keepwell.row', true), ' ', 1), ''), '0')::int;
 BEGIN
   -- Above READ COMMITTED a copy would be made from an old snapshot, and fail the caller's own next UPDATE.
   IF NEW.user_id IS NULL OR rows >= 200
      OR current_setting('transaction_isolation') <> 'read committed' THEN
-    PERFORM set_config('keepwell.copied', '', true);
+    word := set_config('keepwell.copied', '', true);
     RETURN NULL;
   END IF;
-  PERFORM set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
+  word := set_config('keepwell.row', concat_ws(' ', rows + 1, TG_TABLE_NAME, NEW.user_id, concat(',', CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN 'profile_image_url,' END)), true);
   IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN failed := failed || sync_avatar_across_tables(); END IF;
   -- A copy that was made may be what an item waits for. Where nothing waits, the debt trigger has nothing to do.
   IF failed = '' AND NOT EXISTS (SELECT FROM sync_ledger WHERE person_id = NEW.user_id AND owed_since IS NOT NULL)
   THEN failed := '='; END IF;
-  PERFORM set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
+  word := set_config('keepwell.copied', concat(TG_RELID, ':', NEW.revision, ':', failed), true);
   RETURN NULL;
 EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-  PERFORM set_config('keepwell.copied', '', true);
+  word := set_config('keepwell.copied', '', true);
   RETURN NULL;
 END
 $keepwell$;
