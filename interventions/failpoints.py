@@ -72,6 +72,9 @@ POINTS = {
     "sync.step.after_commit": Point("sync.steps._step", "The step is committed; the next has not begun."),
     "sync.batch.before_commit": Point("sync.delivery._batch", "The batch is done; not committed."),
     "sync.batch.after_commit": Point("sync.delivery._batch", "The batch is committed; the next one is not begun."),
+    "sync.belated.before_commit": Point(
+        "sync.belated._stride", "What a trigger could not append is appended; not committed."
+    ),
     "sync.quarantine.before_commit": Point(
         "sync.delivery._quarantine", "Who took workers down is put in front of staff; not committed."
     ),

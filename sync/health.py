@@ -10,7 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from interventions import spool
 from sync import queries, triggers
-from sync.models import Debt, Gap
+from sync.models import Belated, Debt, Gap
 
 READ_MS = 2_000
 DURABLE = {
@@ -52,6 +52,7 @@ def detail() -> dict[str, object]:
             "oldest_owed_seconds": oldest and round((dt.datetime.now(dt.UTC) - oldest).total_seconds()),
             "ledger": _ledger_states(),
             "debt_rows": Debt.objects.count(),
+            "belated_rows": Belated.objects.count(),
             "net": {
                 "debt": net.debt, "copying": net.copying, "is_verified": net.is_verified,
                 "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],

@@ -11,6 +11,8 @@ from sync import statements
 from sync.mirrors import declaration
 
 MOST_LINKED = 10_000
+# What waits to be appended may say that the row is a deleted person's, or whose the address was.
+_NOTHING_WAITS = "NOT EXISTS (SELECT FROM sync_belated WHERE target <> 'sync_lost_value')"
 
 
 def link(people: Collection[int]) -> None:
@@ -32,7 +34,7 @@ def link(people: Collection[int]) -> None:
                     f" SELECT DISTINCT ON (person_id) person_id, id"
                     f" FROM ({statements.addresses(declared, table.link)}) AS known"
                     f" JOIN {table.name} ON {table.link} = address AND {statements.linkable(declared, table)}"
-                    f" WHERE person_id = ANY(%s::bigint[])"
+                    f" WHERE person_id = ANY(%s::bigint[]) AND {_NOTHING_WAITS}"
                     f" AND NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id)"
                     f" ORDER BY person_id, {table.link_order}) AS found"
                     f" WHERE unlinked.{table.key} IS NULL AND unlinked.id IN (SELECT id FROM {table.name}"
@@ -53,7 +55,7 @@ def unlinked() -> list[int]:
                 cursor.execute(
                     f"SELECT DISTINCT person_id FROM ({statements.addresses(declared, table.link)}) AS known"
                     f" JOIN {table.name} ON {table.link} = address AND {statements.linkable(declared, table)}"
-                    f" WHERE NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id)"
+                    f" WHERE NOT EXISTS (SELECT FROM {table.name} o WHERE o.{table.key} = person_id) AND {_NOTHING_WAITS}"
                     f" LIMIT {MOST_LINKED}"
                 )
                 found += [row[0] for row in cursor.fetchall()]

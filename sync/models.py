@@ -7,10 +7,10 @@ from django.db import models
 from django.db.models.functions import Now
 
 from sync.stops import Breaker, Pause
-from sync.tombstones import Hold, Tombstone
+from sync.tombstones import Belated, Hold, Tombstone
 
 __all__ = [
-    "Attempt", "Audit", "Batch", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
+    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
 ]  # fmt: skip
 
 

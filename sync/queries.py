@@ -9,7 +9,7 @@ from django.db.models import Min
 
 from sync import net
 from sync.mirrors import declaration
-from sync.models import Attempt, Debt, Ledger
+from sync.models import Attempt, Belated, Debt, Ledger
 
 SYNCED = frozenset({"in_sync", "unverifiable"})
 # The view reads the declared tables; an answer does not wait until somebody's lock on one of them is gone.
@@ -63,8 +63,9 @@ def _states(relation: str, *words: Collection[int]) -> list[TargetState]:
 def oldest_owed() -> dt.datetime | None:
     """Give the moment since which something has been owed without a break; None: nothing is owed."""
     debt = Debt.objects.aggregate(at=Min("at"))["at"]
+    belated = Belated.objects.aggregate(at=Min("at"))["at"]
     known = Ledger.objects.filter(owed_since__isnull=False, excluded_reason=None).aggregate(at=Min("owed_since"))["at"]
-    return min((moment for moment in (debt, known) if moment), default=None)
+    return min((moment for moment in (debt, belated, known) if moment), default=None)
 
 
 def attempts(person_id: int, target: str, limit: int = 50) -> list[Attempt]:

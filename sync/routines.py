@@ -97,18 +97,13 @@ END
 
 def _tombstone(table: Table) -> str:
     """Remember whose row was deleted or taken away; like an alias it waits for nothing and undoes nothing."""
+    words = {
+        "person_id": f"OLD.{table.key}", "target": f"'{table.name}'", "row_id": "OLD.id",
+        "kind": "CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END", "at": "clock_timestamp()",
+    }  # fmt: skip
     return f"""
-  IF TG_OP <> 'INSERT' AND OLD.{table.key} IS NOT NULL THEN
-    BEGIN
-      LOCK TABLE ONLY sync_tombstone IN ROW EXCLUSIVE MODE NOWAIT;
-      IF TG_OP = 'DELETE' THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.{table.key}, '{table.name}', OLD.id, 'deleted');
-      ELSIF NEW.{table.key} IS NULL THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.{table.key}, '{table.name}', OLD.id, 'unlinked');
-      END IF;
-    EXCEPTION WHEN {ANY_ERROR} THEN
-      NULL;
-    END;
+  IF TG_OP = 'DELETE' AND OLD.{table.key} IS NOT NULL
+     OR TG_OP = 'UPDATE' AND OLD.{table.key} IS NOT NULL AND NEW.{table.key} IS NULL THEN{_append("sync_tombstone", words)}
   END IF;"""
 
 
@@ -117,18 +112,30 @@ def _alias(declaration: Declaration) -> str:
     aliases = declaration.aliases
     if aliases is None:
         return ""
-    kept = f"{aliases.spelling}, {aliases.link}"
+    words = {
+        "person_id": f"OLD.{declaration.persons.key}", aliases.spelling: f"OLD.{aliases.spelling}",
+        aliases.link: f"OLD.{aliases.link}", "valid_to": "clock_timestamp()",
+    }  # fmt: skip
     return f"""
-  IF TG_OP = 'UPDATE' AND {statements.changed([aliases.link])} THEN
-    BEGIN
-      -- Appended like debt: nothing here waits, and nothing here can undo the change.
-      LOCK TABLE ONLY {aliases.table} IN ROW EXCLUSIVE MODE NOWAIT;
-      INSERT INTO {aliases.table} (person_id, {kept})
-      VALUES (OLD.{declaration.persons.key}, OLD.{kept.replace(", ", ", OLD.")});
-    EXCEPTION WHEN {ANY_ERROR} THEN
-      NULL;
-    END;
+  IF TG_OP = 'UPDATE' AND {statements.changed([aliases.link])} THEN{_append(aliases.table, words)}
   END IF;"""
+
+
+def _append(table: str, words: dict[str, str]) -> str:
+    """
+    Append a row, like debt: nothing here waits, and nothing here can undo the change.
+
+    Where its table is out of reach, the row is set down in this transaction, and a worker appends it later.
+    """
+    named = ", ".join(f"'{column}', {word}" for column, word in words.items())
+    return f"""
+    BEGIN
+      LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO {table} ({", ".join(words)}) VALUES ({", ".join(words.values())});
+    EXCEPTION WHEN {ANY_ERROR} THEN
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES ({words["person_id"]}, '{table}', jsonb_build_object({named}));
+    END;"""
 
 
 def truncated() -> Function:
@@ -152,6 +159,10 @@ def debt(declaration: Declaration, table: Table) -> Function:
         for flow in statements.flows(declaration, source=table.name)
     )
     owned = owned_copies(declaration, table)
+    lost = {
+        "person_id": f"NEW.{table.key}", "target": f"'{table.name}'", "values": "lost", "written_by": "session_user",
+        "at": "now()",
+    }  # fmt: skip
     may_drift = f" AND NOT {statements.changed(owned)}" if owned else ""
     return Function(
         f"keepwell_debt_{table.name}",
@@ -184,9 +195,7 @@ BEGIN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
     owed := {text_array(declaration.targets)};
   END;
-  IF lost IS NOT NULL THEN
-    INSERT INTO sync_lost_value (person_id, target, values, written_by)
-    VALUES (NEW.{table.key}, '{table.name}', lost, session_user);
+  IF lost IS NOT NULL THEN{_append("sync_lost_value", lost)}
   END IF;
   IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.{table.key}, owed, NEW.revision, reason);

@@ -7,7 +7,7 @@ from redis import RedisError
 
 from interventions import intake
 from interventions import operations as interventions
-from sync import deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
+from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
 
 
 @shared_task(ignore_result=True)
@@ -22,6 +22,7 @@ def sweep() -> None:
     intake.take_in()
     interventions.lapse_retries(at=timezone.now())
     ledger.unblock(schema=ledger.schema_of(delivery.tables()))
+    belated.take_in()
     delivery.drain()
     deletion.retire(at=timezone.now())
 

@@ -1,4 +1,4 @@
-"""What the engine remembers of deletions; Django finds the models through `sync.models`."""
+"""What the engine remembers of deletions, and what it appends late; Django finds the models through `sync.models`."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -64,3 +64,23 @@ class Tombstone(models.Model):
                 fields=["id"], name="sync_tombstone_open", condition=models.Q(applied_at=None, kind="deleted")
             ),
         ]
+
+
+class Belated(models.Model):
+    """
+    A row that a trigger could not append because its table was out of reach; set down in the transaction of the change.
+
+    Without what stands here nobody is linked: it may say that somebody was deleted, or had an address. Erasable.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    person_id = models.BigIntegerField()
+    # The table that the row belongs into, and its columns.
+    target = models.TextField()
+    values = models.JSONField()
+    at = models.DateTimeField(db_default=models.Func(function="clock_timestamp", output_field=models.DateTimeField()))
+
+    class Meta:
+        db_table = "sync_belated"
+        default_permissions = ()
+        indexes = [models.Index(fields=["person_id"], name="sync_belated_of")]

@@ -29,6 +29,8 @@ ROWS: dict[str, str] = {
     "therapist_profiles": "id = ANY(%(profiles)s)",
     "therapist_enrollments": "id = ANY(%(enrollments)s)",
     "users": "id = ANY(%(people)s)",
+    # Before the table that a worker may append it to at this moment. A tombstone that comes late stays one.
+    "sync_belated": "person_id = ANY(%(people)s) AND target <> 'sync_tombstone'",
     "user_aliases": "person_id = ANY(%(people)s)",
     "sync_lost_value": "person_id = ANY(%(people)s)",
     "sync_run_change": "person_id = ANY(%(people)s)",
@@ -203,6 +205,7 @@ def _addresses(subject: Subject) -> list[str]:
         cursor.execute(
             "SELECT DISTINCT lower(word) FROM (SELECT unnest(ARRAY[email, email_norm]) AS word FROM users WHERE id = ANY(%(people)s)"
             " UNION ALL SELECT unnest(ARRAY[email, email_norm]) FROM user_aliases WHERE person_id = ANY(%(people)s)"
+            " UNION ALL SELECT unnest(ARRAY[values ->> 'email', values ->> 'email_norm']) FROM sync_belated WHERE person_id = ANY(%(people)s)"
             " UNION ALL SELECT unnest(ARRAY[email, email_norm]) FROM therapist_enrollments WHERE id = ANY(%(enrollments)s)"
             ") AS known WHERE word LIKE '%%@%%'",
             {"people": subject.people, "enrollments": subject.enrollments},

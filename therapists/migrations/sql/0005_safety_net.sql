@@ -405,24 +405,21 @@ BEGIN
   END IF;
   IF TG_OP = 'UPDATE' AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm) THEN
     BEGIN
-      -- Appended like debt: nothing here waits, and nothing here can undo the change.
       LOCK TABLE ONLY user_aliases IN ROW EXCLUSIVE MODE NOWAIT;
-      INSERT INTO user_aliases (person_id, email, email_norm)
-      VALUES (OLD.id, OLD.email, OLD.email_norm);
+      INSERT INTO user_aliases (person_id, email, email_norm, valid_to) VALUES (OLD.id, OLD.email, OLD.email_norm, clock_timestamp());
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-      NULL;
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (OLD.id, 'user_aliases', jsonb_build_object('person_id', OLD.id, 'email', OLD.email, 'email_norm', OLD.email_norm, 'valid_to', clock_timestamp()));
     END;
   END IF;
-  IF TG_OP <> 'INSERT' AND OLD.id IS NOT NULL THEN
+  IF TG_OP = 'DELETE' AND OLD.id IS NOT NULL
+     OR TG_OP = 'UPDATE' AND OLD.id IS NOT NULL AND NEW.id IS NULL THEN
     BEGIN
       LOCK TABLE ONLY sync_tombstone IN ROW EXCLUSIVE MODE NOWAIT;
-      IF TG_OP = 'DELETE' THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.id, 'users', OLD.id, 'deleted');
-      ELSIF NEW.id IS NULL THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.id, 'users', OLD.id, 'unlinked');
-      END IF;
+      INSERT INTO sync_tombstone (person_id, target, row_id, kind, at) VALUES (OLD.id, 'users', OLD.id, CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, clock_timestamp());
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-      NULL;
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (OLD.id, 'sync_tombstone', jsonb_build_object('person_id', OLD.id, 'target', 'users', 'row_id', OLD.id, 'kind', CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, 'at', clock_timestamp()));
     END;
   END IF;
   RETURN NULL;
@@ -469,8 +466,13 @@ BEGIN
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
   IF lost IS NOT NULL THEN
-    INSERT INTO sync_lost_value (person_id, target, values, written_by)
-    VALUES (NEW.id, 'users', lost, session_user);
+    BEGIN
+      LOCK TABLE ONLY sync_lost_value IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO sync_lost_value (person_id, target, values, written_by, at) VALUES (NEW.id, 'users', lost, session_user, now());
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (NEW.id, 'sync_lost_value', jsonb_build_object('person_id', NEW.id, 'target', 'users', 'values', lost, 'written_by', session_user, 'at', now()));
+    END;
   END IF;
   IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.id, owed, NEW.revision, reason);
@@ -540,16 +542,14 @@ BEGIN
       NULL;  -- out of reach now: whoever looks for unlinked rows finds this one
     END;
   END IF;
-  IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
+  IF TG_OP = 'DELETE' AND OLD.user_id IS NOT NULL
+     OR TG_OP = 'UPDATE' AND OLD.user_id IS NOT NULL AND NEW.user_id IS NULL THEN
     BEGIN
       LOCK TABLE ONLY sync_tombstone IN ROW EXCLUSIVE MODE NOWAIT;
-      IF TG_OP = 'DELETE' THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.user_id, 'therapist_enrollments', OLD.id, 'deleted');
-      ELSIF NEW.user_id IS NULL THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.user_id, 'therapist_enrollments', OLD.id, 'unlinked');
-      END IF;
+      INSERT INTO sync_tombstone (person_id, target, row_id, kind, at) VALUES (OLD.user_id, 'therapist_enrollments', OLD.id, CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, clock_timestamp());
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-      NULL;
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (OLD.user_id, 'sync_tombstone', jsonb_build_object('person_id', OLD.user_id, 'target', 'therapist_enrollments', 'row_id', OLD.id, 'kind', CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, 'at', clock_timestamp()));
     END;
   END IF;
   RETURN NULL;
@@ -605,8 +605,13 @@ BEGIN
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
   IF lost IS NOT NULL THEN
-    INSERT INTO sync_lost_value (person_id, target, values, written_by)
-    VALUES (NEW.user_id, 'therapist_enrollments', lost, session_user);
+    BEGIN
+      LOCK TABLE ONLY sync_lost_value IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO sync_lost_value (person_id, target, values, written_by, at) VALUES (NEW.user_id, 'therapist_enrollments', lost, session_user, now());
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (NEW.user_id, 'sync_lost_value', jsonb_build_object('person_id', NEW.user_id, 'target', 'therapist_enrollments', 'values', lost, 'written_by', session_user, 'at', now()));
+    END;
   END IF;
   IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
@@ -667,16 +672,14 @@ BEGIN
   IF TG_OP <> 'DELETE' AND NEW.user_id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
   END IF;
-  IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
+  IF TG_OP = 'DELETE' AND OLD.user_id IS NOT NULL
+     OR TG_OP = 'UPDATE' AND OLD.user_id IS NOT NULL AND NEW.user_id IS NULL THEN
     BEGIN
       LOCK TABLE ONLY sync_tombstone IN ROW EXCLUSIVE MODE NOWAIT;
-      IF TG_OP = 'DELETE' THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.user_id, 'therapist_profiles', OLD.id, 'deleted');
-      ELSIF NEW.user_id IS NULL THEN
-        INSERT INTO sync_tombstone (person_id, target, row_id, kind) VALUES (OLD.user_id, 'therapist_profiles', OLD.id, 'unlinked');
-      END IF;
+      INSERT INTO sync_tombstone (person_id, target, row_id, kind, at) VALUES (OLD.user_id, 'therapist_profiles', OLD.id, CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, clock_timestamp());
     EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-      NULL;
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (OLD.user_id, 'sync_tombstone', jsonb_build_object('person_id', OLD.user_id, 'target', 'therapist_profiles', 'row_id', OLD.id, 'kind', CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE 'unlinked' END, 'at', clock_timestamp()));
     END;
   END IF;
   RETURN NULL;
@@ -759,8 +762,13 @@ BEGIN
     owed := ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[];
   END;
   IF lost IS NOT NULL THEN
-    INSERT INTO sync_lost_value (person_id, target, values, written_by)
-    VALUES (NEW.user_id, 'therapist_profiles', lost, session_user);
+    BEGIN
+      LOCK TABLE ONLY sync_lost_value IN ROW EXCLUSIVE MODE NOWAIT;
+      INSERT INTO sync_lost_value (person_id, target, values, written_by, at) VALUES (NEW.user_id, 'therapist_profiles', lost, session_user, now());
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+      INSERT INTO sync_belated (person_id, target, values)
+      VALUES (NEW.user_id, 'sync_lost_value', jsonb_build_object('person_id', NEW.user_id, 'target', 'therapist_profiles', 'values', lost, 'written_by', session_user, 'at', now()));
+    END;
   END IF;
   IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.user_id, owed, NEW.revision, reason);
