@@ -72,6 +72,47 @@ POINTS = {
     "sync.step.after_commit": Point("sync.steps._step", "The step is committed; the next has not begun."),
     "sync.batch.before_commit": Point("sync.delivery._batch", "The batch is done; not committed."),
     "sync.batch.after_commit": Point("sync.delivery._batch", "The batch is committed; the next one is not begun."),
+    "sync.breaker.after_lock": Point("sync.breaker_state._freed", "A breaker's row is locked; nothing is let through."),
+    "sync.breaker.pull.before_commit": Point(
+        "sync.breaker_state._pull", "Parked rows are pulled forward, and their breaker knows; not committed."
+    ),
+    "sync.breaker.pull.after_commit": Point(
+        "sync.breaker_state._pull", "Parked rows are pulled forward, committed; nobody has taken them up."
+    ),
+    "sync.breaker.before_turn": Point("sync.breaker_state._turn", "A breaker opens or closes; nothing is written."),
+    "sync.breaker.after_turn": Point(
+        "sync.breaker_state._turn", "A breaker, its item and its rows say that it turned; not committed."
+    ),
+    "sync.breaker.change.before_commit": Point(
+        "sync.breaker_state._change", "Staff's wish about a breaker is written; not committed."
+    ),
+    "sync.lease.after_take": Point("sync.leases.take", "Owed rows are given out; not committed."),
+    "sync.lease.before_write": Point("sync.leases._write", "The work is done; the ledger does not know."),
+    "sync.lease.after_write": Point("sync.leases._write", "The lease is given back, settled or unused; not committed."),
+    "sync.link.before_owe": Point("sync.repair.owe_unlinked", "Rows without their person are found; nothing is owed."),
+    "sync.link.before_write": Point("sync.identity.link", "Rows without their person are looked for; none is given."),
+    "sync.link.after_write": Point("sync.identity.link", "Rows are given to their person; not committed."),
+    "sync.deletion.after_claim": Point("sync.deletion.retire", "Tombstones are locked; no copy is written."),
+    "sync.deletion.before_commit": Point("sync.deletion.retire", "Deletions are carried out; not committed."),
+    "sync.deletion.after_commit": Point("sync.deletion.retire", "Deletions are carried out, committed; more may wait."),
+    "sync.hold.before_commit": Point("sync.deletion._hold_masses", "Deletions are held; not committed."),
+    "sync.hold.after_commit": Point("sync.deletion._hold_masses", "Deletions are held; no item says so yet."),
+    "sync.hold.decide.before_commit": Point(
+        "sync.deletion.decide", "What becomes of held ones is written; not committed."
+    ),
+    "sync.hold.decide.after_commit": Point(
+        "sync.deletion.decide", "The decision is committed; nobody has followed it."
+    ),
+    "therapists.merge.before_write": Point(
+        "therapists.duplicates.decide", "Both are locked, compared; nothing is written."
+    ),
+    "therapists.erase.before_write": Point(
+        "therapists.erasure.erase", "Everything of a person is locked; all is there."
+    ),
+    "therapists.erase.before_commit": Point("therapists.erasure.erase", "Every row is gone; not committed."),
+    "therapists.erase.after_commit": Point(
+        "therapists.erasure.erase", "Every row is gone, committed; files are there."
+    ),
     "sync.belated.before_commit": Point(
         "sync.belated._stride", "What a trigger could not append is appended; not committed."
     ),

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from interventions import items
+from interventions.failpoints import reach
 from interventions.models import History, Resolution
 from sync import breaker, parking, pauses
 from sync.backoff import classify
@@ -143,28 +144,36 @@ def _change(target: str, to: Callable[[State], State]) -> State:
         Breaker.objects.bulk_create([Breaker(target=target)], ignore_conflicts=True)
         before = _state(Breaker.objects.select_for_update(no_key=True).get(pk=target))
         _save(target, to(before))
+        reach("sync.breaker.change.before_commit")
     return before
 
 
 def _pull(target: str, at: dt.datetime) -> int:
     with transaction.atomic():
-        state = _locked(target)
-        if state is None:
-            return 0
-        rows = breaker.pull(state, at, limits())
-        if rows == 0:
-            return 0
-        freed = parking.pull(target, at, rows)
-        if state.word is Word.OPEN:
-            freed = freed or parking.pull_backing_off(target, at)
-            if not freed:
-                if not parking.is_owed(target):
-                    _turn(target, state, breaker.closed(at), at)
-                return 0
-        after = breaker.pulled(state, at, len(freed), probe=freed[0] if freed else None)
-        if after != state:
-            _save(target, after)
+        freed = _freed(target, at)
+        reach("sync.breaker.pull.before_commit", freed)
+    reach("sync.breaker.pull.after_commit", freed)
     return len(freed)
+
+
+def _freed(target: str, at: dt.datetime) -> list[int]:
+    """Pull a target's rows forward as its breaker allows, and note it there; gives their persons."""
+    state = _locked(target)
+    rows = None if state is None else breaker.pull(state, at, limits())
+    if state is None or rows == 0:
+        return []
+    reach("sync.breaker.after_lock")
+    freed = parking.pull(target, at, rows)
+    if state.word is Word.OPEN:
+        freed = freed or parking.pull_backing_off(target, at)
+        if not freed:
+            if not parking.is_owed(target):
+                _turn(target, state, breaker.closed(at), at)
+            return []
+    after = breaker.pulled(state, at, len(freed), probe=freed[0] if freed else None)
+    if after != state:
+        _save(target, after)
+    return freed
 
 
 def _call(target: str, entities: Collection[Entity], problems: Mapping[Entity, tuple[str, str]]) -> Call:
@@ -209,6 +218,7 @@ def _note(target: str, call: Call, at: dt.datetime) -> State | None:
 
 def _turn(target: str, before: State, after: State, at: dt.datetime, call: Call | None = None) -> None:
     """Save the state, and with it what follows for the target's item and its rows."""
+    reach("sync.breaker.before_turn")
     _save(target, after)
     if after.word is Word.OPEN:
         tried = [] if call is None else [_failure(target, after, call)]
@@ -223,6 +233,7 @@ def _turn(target: str, before: State, after: State, at: dt.datetime, call: Call 
         actor=items.SYSTEM, action=f"breaker_{after.word}", object_type="target", object_id=target,
         from_state=before.word, to_state=after.word,
     )  # fmt: skip
+    reach("sync.breaker.after_turn")
 
 
 def _failure(target: str, state: State, call: Call) -> items.TargetFailure:

@@ -10,6 +10,7 @@ from django.db.models import Count, Q, QuerySet
 
 from interventions import findings
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.findings import Finding
 from interventions.models import History
 from sync import reconcile, statements
@@ -53,8 +54,11 @@ def retire(*, at: dt.datetime) -> Report:
         with transaction.atomic():
             reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
             open_ones = list(_open().select_for_update(skip_locked=True).order_by("pk")[:MOST_AT_ONCE])
+            reach("sync.deletion.after_claim", [one.person_id for one in open_ones])
             done = [one for one in open_ones if _carry_out(one)]
             Tombstone.objects.filter(pk__in=[one.pk for one in done]).update(applied_at=at)
+            reach("sync.deletion.before_commit", [one.person_id for one in done])
+        reach("sync.deletion.after_commit", [one.person_id for one in done])
         report.retired += len(done)
         if len(done) < MOST_AT_ONCE:
             break
@@ -81,6 +85,8 @@ def decide(*, hold_id: int, is_released: bool, by: str, at: dt.datetime) -> Hold
             actor=by, action=word, object_type="hold", object_id=str(hold.pk), request_id=request_id.get()
         )
         findings.decided(operation=MASS, target=HELD_TABLE, entity_ids=[str(hold.pk)], by=by, at=at)
+        reach("sync.hold.decide.before_commit")
+    reach("sync.hold.decide.after_commit")
     return hold
 
 
@@ -112,6 +118,8 @@ def _hold_masses(table: Table, at: dt.datetime) -> int:
         if hold is None:
             hold = Hold.objects.create(target=table.name)
         held = waiting.update(hold_id=hold.pk)
+        reach("sync.hold.before_commit")
+    reach("sync.hold.after_commit")
     logger.warning("sync.deletions.held", extra={"target": table.name, "number": held})
     return held
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from interventions.arrays import array
+from interventions.failpoints import reach
 from sync import statements
 from sync.mirrors import declaration
 
@@ -29,6 +30,7 @@ def link(people: Collection[int]) -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE ONLY {table.name} IN ROW EXCLUSIVE MODE NOWAIT")
+                reach("sync.link.before_write", people)
                 cursor.execute(
                     f"UPDATE {table.name} AS unlinked SET {table.key} = found.person_id FROM ("
                     f" SELECT DISTINCT ON (person_id) person_id, id"
@@ -41,6 +43,7 @@ def link(people: Collection[int]) -> None:
                     f" WHERE id = found.id FOR NO KEY UPDATE SKIP LOCKED)",
                     [array(people)],
                 )
+                reach("sync.link.after_write", people)
         except DatabaseError:
             continue
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from interventions.failpoints import reach
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -66,7 +68,9 @@ def take(*, target: str, owner: str, limit: int, seconds: float) -> list[Lease]:
         cursor.execute(
             _TAKE, {"target": target, "owner": owner, "limit": limit, "seconds": seconds, "allowed": CRASHES_ALLOWED}
         )
-        return [Lease(*row) for row in cursor.fetchall()]
+        taken = [Lease(*row) for row in cursor.fetchall()]
+    reach("sync.lease.after_take", [lease.person_id for lease in taken])
+    return taken
 
 
 def settle(lease: Lease, *, is_verified: bool) -> bool:
@@ -92,6 +96,9 @@ def poisoned(target: str) -> list[tuple[int, str]]:
 
 def _write(statement: str, lease: Lease, **words: int | bool | str) -> bool:
     mine = words | {"person_id": lease.person_id, "target": lease.target, "fence": lease.fence}
+    reach("sync.lease.before_write", [lease.person_id])
     with connection.cursor() as cursor:
         cursor.execute(statement, mine)
-        return bool(cursor.rowcount)
+        is_mine = bool(cursor.rowcount)
+    reach("sync.lease.after_write", [lease.person_id])
+    return is_mine

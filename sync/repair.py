@@ -84,6 +84,7 @@ def owe_unlinked() -> int:
     """
     unlinked = identity.unlinked()
     if unlinked:
+        reach("sync.link.before_owe", unlinked)
         ledger.owe(people=unlinked, targets=declaration().targets, reason="link")
     return len(unlinked)
 

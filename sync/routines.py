@@ -159,10 +159,6 @@ def debt(declaration: Declaration, table: Table) -> Function:
         for flow in statements.flows(declaration, source=table.name)
     )
     owned = owned_copies(declaration, table)
-    lost = {
-        "person_id": f"NEW.{table.key}", "target": f"'{table.name}'", "values": "lost", "written_by": "session_user",
-        "at": "now()",
-    }  # fmt: skip
     may_drift = f" AND NOT {statements.changed(owned)}" if owned else ""
     return Function(
         f"keepwell_debt_{table.name}",
@@ -195,7 +191,7 @@ BEGIN
     GET STACKED DIAGNOSTICS reason = RETURNED_SQLSTATE;
     owed := {text_array(declaration.targets)};
   END;
-  IF lost IS NOT NULL THEN{_append("sync_lost_value", lost)}
+  IF lost IS NOT NULL THEN{_lost(table)}
   END IF;
   IF owed IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) VALUES (NEW.{table.key}, owed, NEW.revision, reason);
@@ -205,6 +201,14 @@ END
 """,
         options=AS_OWNER,
     )
+
+
+def _lost(table: Table) -> str:
+    words = {
+        "person_id": f"NEW.{table.key}", "target": f"'{table.name}'", "values": "lost", "written_by": "session_user",
+        "at": "now()",
+    }  # fmt: skip
+    return _append("sync_lost_value", words)
 
 
 def _drift(declaration: Declaration, table: Table) -> str:

@@ -14,14 +14,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.test import Client  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
+from django.test import Client, override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from interventions import intake, items, operations, spool  # noqa: E402
 from interventions.models import Intervention  # noqa: E402
-from sync import claims, delivery, doorbell, repair, runs, tasks  # noqa: E402
+from sync import belated, claims, deletion, delivery, doorbell, leases, repair, runs, switches, tasks  # noqa: E402
 from sync.models import Debt, LostValue, RunState  # noqa: E402
+from therapists import duplicates, erasure, identity  # noqa: E402
 
 BY = "user:1"
 
@@ -103,10 +104,62 @@ def adopt() -> None:
     operations.adopt_value(value_id=LostValue.objects.get().pk, fact="bio", by=BY)
 
 
+def append() -> None:
+    """Append what a trigger had to set down."""
+    belated.take_in()
+
+
+def lease(target: str, is_used: bool = True) -> None:
+    """Take what is due of a target as a worker that calls a service does, and say that it is done, or give it back."""
+    with transaction.atomic():
+        taken = leases.take(target=target, owner="victim", limit=10, seconds=60)
+    for one in taken:
+        with transaction.atomic():
+            assert leases.settle(one, is_verified=True) if is_used else leases.hand_back(one)
+
+
+def link() -> None:
+    """Bring together persons and rows that came at the same time."""
+    repair.owe_unlinked()
+    delivery.drain()
+
+
+def reset_breaker(target: str) -> None:
+    """Try an open target at once, as staff do."""
+    switches.reset_breaker(target=target, by=BY, at=timezone.now())
+
+
+def retire() -> None:
+    """Carry deletions out, or hold them."""
+    deletion.retire(at=timezone.now())
+
+
+def decide_hold(hold: int, is_released: bool) -> None:
+    """Decide about held deletions, as a lead does."""
+    deletion.decide(hold_id=hold, is_released=is_released, by=BY, at=timezone.now())
+
+
+def merge(first: int, second: int, picks: dict[str, str]) -> None:
+    """Merge two enrollments of one address, as a lead does who has looked at both."""
+    seen = identity.digest(*identity.ranked([first, second]))
+    duplicates.decide(
+        first_id=first, second_id=second, choice=duplicates.Choice.MERGE, picks=picks, compared=seen, by=BY,
+        at=timezone.now(),
+    )  # fmt: skip
+
+
+def erase(person: int, media: str) -> None:
+    """Erase a person from every table and file."""
+    with override_settings(MEDIA_ROOT=media):
+        erasure.erase(subject=erasure.find(person_id=person), by=BY, at=timezone.now())
+
+
 WORKS: dict[str, Callable[..., Any]] = {
     "edit": edit, "retry": retry, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
+    "append": append, "lease": lease, "link": link, "reset_breaker": reset_breaker, "retire": retire,
+    "decide_hold": decide_hold, "merge": merge, "erase": erase,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from interventions import findings
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.models import History
 from therapists import identity
 from therapists.mirrors import ENROLLMENTS
@@ -59,6 +60,7 @@ def decide(
         if identity.digest(first, second) != compared:
             raise ChangedMeanwhile
         first, second = identity.ranked([first.pk, second.pk])
+        reach("therapists.merge.before_write", _people(first.pk, second.pk))
         match choice:
             case Choice.MERGE:
                 kept, other = first, second

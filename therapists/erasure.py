@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from interventions import intake
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.models import History
 from therapists import images
 from therapists.models import Enrollment, Profile, User
@@ -169,6 +170,7 @@ def erase(*, subject: Subject, by: str, at: dt.datetime) -> dict[str, int]:
         list(Profile.objects.select_for_update().filter(pk__in=subject.profiles).order_by("pk"))
         subject.addresses, subject.files = _addresses(subject), _files(subject)
         gone = counts(subject)
+        reach("therapists.erase.before_write", subject.people)
         with connection.cursor() as cursor:
             for table, (where, columns) in SCRUBBED.items():
                 changes = ", ".join(f"{name} = {value}" for name, value in columns.items() if value is not None)
@@ -181,6 +183,8 @@ def erase(*, subject: Subject, by: str, at: dt.datetime) -> dict[str, int]:
             for kind, ids in (("user", subject.people), ("enrollment", subject.enrollments))
             for pk in ids
         )
+        reach("therapists.erase.before_commit", subject.people)
+    reach("therapists.erase.after_commit", subject.people)
     images.delete_unused(subject.files)
     logger.info("therapists.person.erased", extra={"people": subject.people, "actor": by})
     return gone

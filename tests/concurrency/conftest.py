@@ -23,5 +23,6 @@ def ada(transactional_db: None) -> User:
 
 @pytest.fixture(scope="module")
 def victims(django_db_setup: None, django_db_blocker: Any) -> Iterator[Victims]:
+    """A process that forks for each piece of work and dies where it is told to."""
     with tempfile.TemporaryDirectory() as folder, django_db_blocker.unblock(), waiting(Path(folder)) as found:
         yield found
