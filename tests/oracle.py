@@ -16,6 +16,9 @@ places (person, target, value, revision, place) AS (
     SELECT u.id, 'therapist_enrollments', 'name' FROM users u JOIN therapist_enrollments e ON e.user_id = u.id
     WHERE e.full_name IS DISTINCT FROM u.full_name
     UNION ALL
+    SELECT u.id, 'therapist_enrollments', 'email' FROM users u JOIN therapist_enrollments e ON e.user_id = u.id
+    WHERE e.email IS DISTINCT FROM u.email
+    UNION ALL
     SELECT u.id, 'users', 'verification' FROM users u JOIN therapist_enrollments e ON e.user_id = u.id
     WHERE u.is_verified <> (e.status = 'approved')
     UNION ALL
@@ -63,3 +66,5 @@ WHERE (owed_since IS NULL) <> (applied_revision = desired_revision) OR verified_
 """
 # The places of the avatar as they stand: of each place, its revision names the write that its value must be.
 AVATARS = f"WITH {_DIFFERENCES} SELECT person, target, revision, value FROM places"
+# Every address by which somebody is found: theirs, and those that they gave up.
+ADDRESSES = "SELECT id, email FROM users UNION SELECT person_id, email FROM user_aliases"

@@ -19,10 +19,22 @@ import redis
 from interventions import failpoints
 from tests.processes import Copy
 
-COPIES = ("users", "therapist_enrollments", "therapist_profiles")
+# What anybody may lock while others write: the three tables, and the one that an address given up goes into.
+LOCKED = ("users", "therapist_enrollments", "therapist_profiles", "user_aliases")
+# The web comes to these, and its processes take seconds to start; a worker's are forks that are there at once. So many
+# points of workers are set at a time, one of the web now and then, and all anew after so long.
+OF_WEB = (
+    "therapists.",
+    "sync.fan_out.",
+    "sync.after_commit",
+    "sync.after_fan_out",
+    "sync.before_publish",
+    "sync.after_publish",
+)
+WORKERS_AT_ONCE, WEB_SHARE, POINTS_SECONDS = 12, 0.4, 2.0
 # Longer than a worker may hold a batch: a stopped one comes back when its locks are gone.
 STOPPED_SECONDS = 4.0
-KILLS, CRASHES = "kills", "PostgreSQL crashes"
+KILLS, CRASHES, AT_FAILPOINT = "kills", "PostgreSQL crashes", "at a failpoint"
 
 
 class Chaos:
@@ -31,24 +43,28 @@ class Chaos:
     def __init__(self, copy: Copy, orders: Path, rnd: random.Random, writers: Callable[[], list[int]]) -> None:
         self.copy, self.orders, self.rnd, self.writers = copy, orders, rnd, writers
         self.hits: Counter[tuple[str, str]] = Counter()
+        # Of each failpoint, how many died there.
+        self.points: Counter[str] = Counter()
         self._threads: list[threading.Thread] = []
-        self._died = 0
-        self._faults: list[tuple[int, Callable[[], None]]] = [
-            (8, self.kill_at_failpoint), (6, self.kill_child_of_worker), (3, self.kill_worker), (4, self.kill_child_of_web),
-            (2, self.kill_web), (2, self.kill_beat), (4, self.kill_writer), (2, self.kill_valkey), (2, self.stop_and_continue),
-            (2, self.freeze_valkey), (2, self.flush_valkey), (3, self.terminate_backends), (3, self.lock_copies),
+        self._died: Counter[str] = Counter()
+        self._ordered_at = 0.0
+        # Parents take many seconds to be there again, in which nothing happens: they die seldom.
+        self._faults: list[tuple[float, Callable[[], None]]] = [
+            (5, self.kill_children_of_worker), (0.5, self.kill_worker), (1, self.kill_child_of_web), (0.5, self.kill_web),
+            (0.5, self.kill_beat), (3, self.kill_writers), (1, self.kill_valkey), (2, self.stop_and_continue),
+            (1, self.freeze_valkey), (1, self.flush_valkey), (3, self.terminate_backends), (4, self.lock_tables),
         ]  # fmt: skip
 
     def blow(self, *, kills: int, crashes: int, every_seconds: float, deadline: float) -> None:
         """Go on until there were so many of each, spread over each other, or the deadline passes."""
         while (self._count(KILLS) < kills or self._count(CRASHES) < crashes) and time.monotonic() < deadline:
+            self.order_deaths()
             is_crash = self._count(CRASHES) * kills < crashes * self._count(KILLS)
             weights, faults = zip(*self._faults, strict=True)
             fault = self.rnd.choice([self.crash_postgres, self.kill_backend]) if is_crash else None
             with suppress(psycopg.Error, redis.RedisError, ProcessLookupError):
                 (fault or self.rnd.choices(faults, weights)[0])()
             time.sleep(every_seconds * self.rnd.uniform(0.5, 1.5))
-            self._count_ordered()
 
     def end(self) -> None:
         """Stop making trouble, and let go of everything."""
@@ -65,20 +81,30 @@ class Chaos:
             told |= ({kind: sum(of_kind.values())} if kind else {}) | {
                 f"  {what}" if kind else what: n for what, n in of_kind.items()
             }
-        return told
+        return told | {"failpoints at which somebody died": len(self.points)}
 
-    def kill_at_failpoint(self) -> None:
-        """Let whoever comes to some point next die there."""
+    def order_deaths(self) -> None:
+        """Let whoever comes to some points next die there: other points every few seconds."""
         self._count_ordered()
-        point = self.rnd.choice(sorted(failpoints.POINTS))
+        if time.monotonic() - self._ordered_at < POINTS_SECONDS:
+            return
+        of_web = sorted(point for point in failpoints.POINTS if point.startswith(OF_WEB))
+        others = sorted(failpoints.POINTS.keys() - set(of_web))
+        points = self.rnd.sample(others, WORKERS_AT_ONCE)
+        if self.rnd.random() < WEB_SHARE:
+            points.append(self.rnd.choice(of_web))
         written = self.orders.with_suffix(".new")
-        written.write_text(json.dumps({point: {"action": "kill", "times": self.rnd.choice([1, 1, 2])}}))
+        written.write_text(
+            json.dumps({point: {"action": "kill", "times": self.rnd.choice([1, 1, 2])} for point in points})
+        )
+        self._count_ordered()
         written.replace(self.orders)
-        self._died = 0
+        self._died, self._ordered_at = Counter(), time.monotonic()
 
-    def kill_child_of_worker(self) -> None:
-        """Kill one that does a worker's work."""
-        self._kill(self.rnd.choice(children(self.copy.pid("worker")) or [0]), "worker's child")
+    def kill_children_of_worker(self) -> None:
+        """Kill some that do a worker's work, all at once."""
+        for pid in self._some(children(self.copy.pid("worker"))):
+            self._kill(pid, "worker's child")
 
     def kill_worker(self) -> None:
         """Kill a whole worker's parent."""
@@ -96,9 +122,10 @@ class Chaos:
         """Kill the one that rings for the sweep."""
         self._kill(self.copy.pid("beat"), "beat")
 
-    def kill_writer(self) -> None:
-        """Kill somebody in the middle of a write."""
-        self._kill(self.rnd.choice(self.writers() or [0]), "writer")
+    def kill_writers(self) -> None:
+        """Kill some in the middle of a write, all at once."""
+        for pid in self._some(self.writers()):
+            self._kill(pid, "writer")
 
     def kill_valkey(self) -> None:
         """Kill the broker."""
@@ -144,12 +171,12 @@ class Chaos:
             )
         self._note("", "terminated sessions")
 
-    def lock_copies(self) -> None:
+    def lock_tables(self) -> None:
         """Hold a whole table, or some of its rows, for a moment."""
-        table, mode = self.rnd.choice(COPIES), self.rnd.choice(["EXCLUSIVE", "ACCESS EXCLUSIVE", "rows"])
+        table, mode = self.rnd.choice(LOCKED), self.rnd.choice(["EXCLUSIVE", "ACCESS EXCLUSIVE", "rows"])
         statement = f"SELECT FROM {table} FOR UPDATE" if mode == "rows" else f"LOCK TABLE {table} IN {mode} MODE"
         self._aside(lambda: self._hold(statement, self.rnd.uniform(0.2, 1.2)))
-        self._note("", "locks on copies")
+        self._note("", "locked tables")
 
     def _hold(self, statement: str, seconds: float) -> None:
         with suppress(psycopg.Error), self._sql() as connection, connection.transaction():
@@ -173,6 +200,9 @@ class Chaos:
         self._threads.append(threading.Thread(target=work))
         self._threads[-1].start()
 
+    def _some(self, pids: list[int]) -> list[int]:
+        return self.rnd.sample(pids, min(len(pids), self.rnd.choice([1, 1, 2, 3])))
+
     def _kill(self, pid: int | None, what: str) -> None:
         if pid:
             os.kill(pid, signal.SIGKILL)
@@ -185,10 +215,12 @@ class Chaos:
         self.hits[kind, what] += 1
 
     def _count_ordered(self) -> None:
-        """Count who died at a failpoint since the last order."""
-        died = sum(failpoints.fired(self.orders).values())
-        self.hits[KILLS, "at a failpoint"] += died - self._died
-        self._died = died
+        """Count who died at a failpoint since the last look, and where."""
+        died = Counter(failpoints.fired(self.orders))
+        fresh = died - self._died
+        self.hits[KILLS, AT_FAILPOINT] += fresh.total()
+        self.points.update(fresh)
+        self._died |= died  # one who counts at this moment may show us nothing
 
     def _sql(self) -> "psycopg.Connection[tuple[Any, ...]]":
         url = self.copy.database_url.replace("postgres://", "postgresql://")

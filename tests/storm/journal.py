@@ -11,6 +11,8 @@ from typing import Any
 # The avatar may be written in three places at once: there the highest revision is the last write, else the order of one
 # writer's lines, for a spot has one writer.
 AVATAR = "avatar"
+# Of an address every one that was ever answered as saved must be known, the last as their own and all others as given up.
+ADDRESS = "email"
 
 
 def spot(fact: str, person: int) -> str:
@@ -55,6 +57,7 @@ class Told:
     # Of each spot, the value that must stand there unless an unknown write came later.
     last: dict[str, Any] = field(default_factory=dict)
     possible: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    addresses: set[tuple[int, str]] = field(default_factory=set)
     _revisions: dict[str, int] = field(default_factory=dict)
 
     def lost(self, found: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -77,6 +80,9 @@ class Told:
             else:
                 self.acknowledged += 1
                 for spot, value in begun.pop(line["acknowledged"]).items():
+                    fact, person = spot.split(":")
+                    if fact == ADDRESS:
+                        self.addresses.add((int(person), value))
                     if not spot.startswith(AVATAR) or line["revision"] > self._revisions.get(spot, 0):
                         self.last[spot], self._revisions[spot] = value, line["revision"]
         self.unknown += len(begun)

@@ -14,8 +14,8 @@ from tests.storm.storm import CALM_SECONDS, Storm
 KILLS = int(os.environ.get("STORM_KILLS", "60"))
 CRASHES = int(os.environ.get("STORM_CRASHES", "5"))
 SEED = int(os.environ.get("STORM_SEED") or random.SystemRandom().randrange(10**6))
-EVERY_SECONDS = float(os.environ.get("STORM_EVERY_SECONDS", "1"))
-SECONDS = EVERY_SECONDS * (KILLS + CRASHES) * 4
+EVERY_SECONDS = float(os.environ.get("STORM_EVERY_SECONDS", "0.8"))
+SECONDS = 2.5 * (KILLS + CRASHES)
 AGAIN = f"STORM_SEED={SEED} STORM_KILLS={KILLS} STORM_CRASHES={CRASHES} python -m pytest {Path(__file__).name} -s"
 
 
@@ -40,11 +40,13 @@ def test_p1_p2_p7_a_storm_of_kills_loses_nothing_and_forgets_nothing(storm: Stor
     print(f"\n{verdict.table()}\nagain: {AGAIN}")
     assert verdict.figures["kills"] >= KILLS, "too few kills to mean anything"
     assert verdict.figures["PostgreSQL crashes"] >= CRASHES
+    assert verdict.figures["  at a failpoint"] > KILLS / 10, "too few of them at a point that somebody chose"
     assert verdict.figures["acknowledged writes"] > 10 * KILLS
     assert verdict.figures["snapshots"] > 100
     assert verdict.silent == []
     assert verdict.forgotten == []
     assert verdict.contradictions == []
     assert verdict.lost == {}
+    assert verdict.unknown_addresses == []
     assert verdict.unequal == []
     assert verdict.figures["seconds until all was equal"] < CALM_SECONDS

@@ -1,5 +1,7 @@
 """
-Writers as people and programs are: `python -m tests.storm.writers KIND NUMBER` writes until it is told to end.
+Writers as people and programs are: `python -m tests.storm.writers FOLDER SEED` starts one for each line that it is told.
+
+It has loaded everything and forks, so that a writer who was killed is followed by another at once.
 
 Three kinds: the web's API over HTTP, models through the ORM, and SQL that knows nothing of Django. Each spot (a fact of
 a person) belongs to one writer, but for the avatar; rows belong to all.
@@ -17,37 +19,66 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import django
 import psycopg
 
-from tests.storm.journal import AVATAR, Journal, spot
+from tests.storm.journal import ADDRESS, AVATAR, Journal, spot
+from tests.storm.pictures import picture
 
 PLACES = {
     "users": "avatar_url",
     "therapist_enrollments": "profile_image_url",
     "therapist_profiles": "profile_image_url",
 }
+# The avatar of somebody who uploads it: nobody else writes theirs, so that it is judged by the order of the journal.
+PICTURE = "picture"
+IN_THE_FORM = """\
+--frontier\r
+Content-Disposition: form-data; name="image"; filename="me.png"\r
+Content-Type: image/png\r
+\r
+"""
 Write = Callable[[random.Random, str], None]
 
 
+def address(word: str) -> str:
+    """Give an address that nobody else has or had."""
+    return f"{word}@storm.example.org"
+
+
+def uploaders(told: dict[str, Any]) -> set[int]:
+    """Give who uploads their own avatar."""
+    return {one["id"] for one in told["signed_in"]}
+
+
 class Http:
-    """A therapist who edits their own profile by the API."""
+    """A therapist who edits their own profile and uploads their avatar by the API."""
 
     def __init__(self, told: dict[str, Any], number: int, journal: Journal) -> None:
         self.journal, self.port = journal, told["port"]
         self.person, self.headers = told["signed_in"][number]["id"], told["signed_in"][number]["headers"]
 
     def __call__(self, rnd: random.Random, word: str) -> None:
-        """Change one to three facts in one request; any answer but 2xx and 4xx leaves the outcome open."""
-        facts = rnd.sample(["bio", "phone", "full_name", "specialization"], rnd.choice([1, 1, 2, 3]))
-        changes = {fact: f"{word} a, {word} b" if fact == "specialization" else word for fact in facts}
-        number = self.journal.begin({spot(fact, self.person): value for fact, value in changes.items()})
+        """Send one request; any answer but 2xx and 4xx leaves the outcome open."""
+        if rnd.random() < 0.1:
+            colour, content = picture(rnd.randrange(10**6))
+            body = IN_THE_FORM.encode() + content + b"\r\n--frontier--\r\n"
+            self._send("PUT", "avatar/", "multipart/form-data; boundary=frontier", body, {PICTURE: colour})
+            return
+        facts = rnd.sample(["bio", "phone", "full_name", "specialization", ADDRESS], rnd.choice([1, 1, 2, 3]))
+        forms = {"specialization": f"{word} a, {word} b", ADDRESS: address(word)}
+        changes = {fact: forms.get(fact, word) for fact in facts}
+        self._send("PATCH", "", "application/json", json.dumps(changes).encode(), changes)
+
+    def _send(self, method: str, path: str, kind: str, body: bytes, writes: dict[str, Any]) -> None:
+        number = self.journal.begin({spot(fact, self.person): value for fact, value in writes.items()})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            headers = self.headers | {"Content-Type": "application/json"}
-            connection.request("PATCH", "/api/v1/therapists/me/", json.dumps(changes), headers)
+            connection.request(method, f"/api/v1/therapists/me/{path}", body, self.headers | {"Content-Type": kind})
             status = connection.getresponse().status
         except ConnectionRefusedError:
             self.journal.fail(number, "nobody there")
+            time.sleep(0.2)
             return
         except (OSError, http.client.HTTPException):
             return
@@ -63,17 +94,14 @@ class Orm:
     """A program of the project's that saves models."""
 
     def __init__(self, told: dict[str, Any], number: int, journal: Journal) -> None:
-        import django
-
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-        django.setup()
         from django.db import DatabaseError, InterfaceError, connections, transaction
 
         from therapists.models import Enrollment
 
         self.errors, self.atomic, self.rows = (DatabaseError, InterfaceError), transaction.atomic, Enrollment.objects
         self.close_old = connections.close_all
-        self.journal, self.people = journal, told["people"][number::2]
+        self.journal = journal
+        self.people = [person for person in told["people"][number::2] if person not in uploaders(told)]
 
     def __call__(self, rnd: random.Random, word: str) -> None:
         """Save one enrollment's experience, or its avatar with the revision that it was given."""
@@ -102,14 +130,13 @@ class Sql:
 
     def __init__(self, told: dict[str, Any], number: int, journal: Journal) -> None:
         self.journal, self.url, self.number = journal, told["database"], number
-        signed_in = {one["id"] for one in told["signed_in"]}
-        self.people = told["people"]
-        self.own = [person for person in told["people"][number::2] if person not in signed_in]
+        self.people = [person for person in told["people"] if person not in uploaders(told)]
+        self.own = [person for person in told["people"][number::2] if person not in uploaders(told)]
         self.connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def __call__(self, rnd: random.Random, word: str) -> None:
         """Run one transaction."""
-        write = rnd.choice([self._avatar, self._status, self._facts])
+        write = rnd.choice([self._avatar, self._status, self._facts, self._address])
         statements, spots = write(rnd, word)
         number = self.journal.begin(spots)
         is_committing, revision = False, 0
@@ -144,6 +171,11 @@ class Sql:
         )
         return [(statement, [status, person])], {spot("status", person): status}
 
+    def _address(self, rnd: random.Random, word: str) -> tuple[list[tuple[str, list[Any]]], dict[str, Any]]:
+        person = rnd.choice(self.own)
+        statement = "UPDATE users SET email = %s WHERE id = %s RETURNING revision"
+        return [(statement, [address(word), person])], {spot(ADDRESS, person): address(word)}
+
     def _facts(self, rnd: random.Random, word: str) -> tuple[list[tuple[str, list[Any]]], dict[str, Any]]:
         """Names and bios of two people, in any order: who is aborted by another writer tries something else."""
         statements: list[tuple[str, list[Any]]] = []
@@ -175,5 +207,21 @@ def write_until_told_to_end(kind: str, number: int, folder: Path, seed: int) -> 
         time.sleep(rnd.random() * told["pause"])
 
 
+def start_until_told_no_more(folder: Path, seed: int) -> None:
+    """Start a writer for each line `KIND NUMBER`, and answer with its process; who dies is buried unseen."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        kind, number = line.split()
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            write_until_told_to_end(kind, int(number), folder, seed)
+            os._exit(0)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    write_until_told_to_end(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    start_until_told_no_more(Path(sys.argv[1]), int(sys.argv[2]))
