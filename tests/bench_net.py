@@ -1,9 +1,11 @@
-"""What the safety net costs: a save, an unrelated column, 100,000 rows at once, a locked table, a few hot people."""
+"""What the safety net costs: a save, an unrelated column, 100,000 rows at once, a locked table, few people, its index."""
 
 from tests import measuring  # isort: skip - first, because it sets Django up
+import random
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,8 @@ from therapists.models import Enrollment, Profile, User
 
 PEOPLE, WRITERS, HOT = 200, 8, 5
 NET, BARE = "public", "bare, public"
+INDEXED = ("bench_with", "bench_without")
+ROWS_OF_ONE_KIND = "SELECT n, n || '@example.org', repeat('Twelve years. ', 14), now() FROM generate_series(1, %s) AS n"
 # A program of its own for each writer: eight threads of one Python would wait for each other and not for PostgreSQL.
 WRITER = """
 import psycopg, random, sys, time
@@ -152,6 +156,50 @@ def hot(seconds: float, rounds: int) -> list[Figure]:
     return figures
 
 
+def numbered(rows: int, rounds: int, bulk_rounds: int) -> list[Figure]:
+    """Number writes of two equal tables, one with the index that finds what was written since, one without."""
+    for name in INDEXED:
+        fakes.sql(f"CREATE TABLE {name} (LIKE therapist_enrollments INCLUDING ALL)")
+        # One order for both, and every row there: an update that misses is quicker than any index.
+        fakes.sql(f"INSERT INTO {name} (user_id, email, bio, updated_at) {ROWS_OF_ONE_KIND}", rows)
+    for (index,) in fakes.sql(
+        "SELECT indexname FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%brin%%'", INDEXED[1]
+    ):
+        fakes.sql(f"DROP INDEX {index}")
+    fakes.sql(f"VACUUM ANALYZE {', '.join(INDEXED)}")
+    number = count()
+
+    def save(name: str) -> float:
+        row = random.Random(next(number) // 4).randrange(rows) + 1
+        statement = f"UPDATE {name} SET bio = %s, revision = nextval('sync_revision') WHERE user_id = %s RETURNING id"
+        started = time.perf_counter()
+        assert fakes.sql(statement, f"Bench {next(number)}", row)
+        return time.perf_counter() - started
+
+    def update(name: str) -> float:
+        statement = f"UPDATE {name} SET bio = %s, revision = nextval('sync_revision') WHERE user_id <= 100000"
+        took = measuring.seconds(lambda: fakes.sql(statement, f"all {next(number)}"))
+        fakes.sql(f"VACUUM {name}")
+        return took
+
+    saved = measuring.interleaved({name: partial(save, name) for name in INDEXED}, rounds=rounds, warm_up=50)
+    fakes.sql("SELECT pg_stat_force_next_flush()")
+    hot = [_heap_only(name) for name in INDEXED]
+    many = measuring.interleaved({name: partial(update, name) for name in INDEXED}, rounds=bulk_rounds)
+    fakes.sql(f"DROP TABLE {', '.join(INDEXED)}")
+    what = f"{{}} of {rows:,} rows, with the index of what was written ÷ without"
+    return [
+        _ratio(what.format("UPDATE of one"), 1.05, *(saved[name] for name in INDEXED)),
+        Figure("the same, heap-only with ÷ without", "± 3 %", f"{hot[0]:.0%} ÷ {hot[1]:.0%}", abs(hot[0] - hot[1]) <= 0.03),
+        _ratio(what.format(f"UPDATE of {min(rows, 100_000):,}"), 1.15, *(many[name] for name in INDEXED)),
+    ]  # fmt: skip
+
+
+def _heap_only(name: str) -> float:
+    (found,) = fakes.sql("SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = %s", name)
+    return float(found[0] / found[1])
+
+
 def _kept(found: Crowded, kind: str, name: str) -> Figure:
     said = (
         f"{sum(found.failed.values())} aborted {dict(found.failed) or ''}, {found.silent} silent in {found.watched}"
@@ -242,18 +290,27 @@ def _settle_all() -> None:
 
 
 def main() -> int:
-    """Measure on servers of our own and print the figures; 1 when one is not reached."""
-    chosen = measuring.arguments(__doc__, rounds=600, rows=100_000, bulk_rounds=3, hot_seconds=3, hot_rounds=2)
+    """Measure on servers of our own and print the figures; 1 when one is not reached. No rounds of a part leave it out."""
+    chosen = measuring.arguments(
+        __doc__, rounds=600, rows=100_000, bulk_rounds=3, hot_seconds=3, hot_rounds=2, index_rounds=1000
+    )
     settings.SYNC_RECEIVERS = False
+    figures: list[Figure] = []
     with measuring.bench():
         therapists(PEOPLE)
         with bare_tables():
-            figures = saves(chosen.rounds)
-            figures += hot(chosen.hot_seconds, chosen.hot_rounds)
-        figures.append(held_table(min(chosen.rounds, 100)))
-        measuring.crowd(chosen.rows - PEOPLE)
-        with bare_tables():
-            figures += many(chosen.rows, chosen.bulk_rounds)
+            if chosen.rounds:
+                figures += saves(chosen.rounds)
+            if chosen.hot_rounds:
+                figures += hot(chosen.hot_seconds, chosen.hot_rounds)
+        if chosen.rounds:
+            figures.append(held_table(min(chosen.rounds, 100)))
+        for rows in (2_000, 250_000) if chosen.index_rounds else ():
+            figures += numbered(rows, chosen.index_rounds, chosen.bulk_rounds or 1)
+        if chosen.bulk_rounds:
+            measuring.crowd(chosen.rows - PEOPLE)
+            with bare_tables():
+                figures += many(chosen.rows, chosen.bulk_rounds)
         return measuring.report(figures)
 
 

@@ -4,7 +4,7 @@ from tests import measuring  # isort: skip - first, because it sets Django up
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -148,30 +148,6 @@ def repairs(hands: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def writes(rounds: int = 2000) -> Figure:
-    """Time numbered updates of two equal tables, one with the index that finds what was written, one without."""
-    for name in ("bench_with", "bench_without"):
-        fakes.sql(f"CREATE TABLE {name} (LIKE therapist_enrollments INCLUDING DEFAULTS INCLUDING INDEXES)")
-        fakes.sql(f"ALTER TABLE {name} SET (fillfactor = 70)")
-        fakes.sql(f"INSERT INTO {name} SELECT * FROM therapist_enrollments WHERE user_id IS NOT NULL LIMIT 20000")
-    for (index,) in fakes.sql(
-        "SELECT indexname FROM pg_indexes WHERE tablename = 'bench_without' AND indexdef LIKE '%brin%'"
-    ):
-        fakes.sql(f"DROP INDEX {index}")
-    fakes.sql("VACUUM ANALYZE bench_with, bench_without")
-    people = [row[0] for row in fakes.sql("SELECT user_id FROM bench_with ORDER BY random() LIMIT 500")]
-    turn = iter(range(10**9))
-
-    def save(table: str) -> Callable[[], object]:
-        update = f"UPDATE {table} SET bio = %s, revision = nextval('sync_revision') WHERE user_id = %s"
-        return lambda: fakes.sql(update, f"Bench {next(turn)}", people[next(turn) // 4 % 500])
-
-    took = interleaved({"without": save("bench_without"), "with": save("bench_with")}, rounds=rounds, warm_up=50)
-    ratio = took["with"].ratio_to(took["without"])
-    fakes.sql("DROP TABLE bench_with, bench_without")
-    return Figure("an UPDATE with the index of what was written ÷ without", "≤ 1.05", f"{ratio:.2f}", ratio <= 1.05)
-
-
 def main() -> int:
     """Measure on servers of our own and print the figures; 1 when one is not reached."""
     given = measuring.arguments(__doc__, therapists=1_000_000, rounds=3)
@@ -182,7 +158,6 @@ def main() -> int:
         figures = audits(given.rounds)
         figures += repairs(given.rounds)
         figures.append(incremental())
-        figures.append(writes())
         return report(figures)
 
 
