@@ -93,8 +93,9 @@ def by_workers(ready: "list[subprocess.Popen[str]]") -> None:
     assert [worker.wait(300) for worker in ready] == [0] * len(ready)
 
 
-def drained_by(count: int, *, poison: bool) -> float:
-    """Drain by so many processes; their start does not count."""
+@contextmanager
+def waiting(count: int) -> "Iterator[list[subprocess.Popen[str]]]":
+    """Start so many workers that wait for the word of `by_workers`, so that their start does not count."""
     environment = os.environ | {"DATABASE_URL": fakes.database_url()}
     workers = [
         subprocess.Popen(
@@ -106,11 +107,17 @@ def drained_by(count: int, *, poison: bool) -> float:
         for worker in workers:
             assert worker.stdout
             assert worker.stdout.readline() == "ready\n"
-        return drained(poison=poison, drain=partial(by_workers, workers))
+        yield workers
     finally:
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+def drained_by(count: int, *, poison: bool) -> float:
+    """Drain by so many processes; their start does not count."""
+    with waiting(count) as workers:
+        return drained(poison=poison, drain=partial(by_workers, workers))
 
 
 def limit() -> float:
