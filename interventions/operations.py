@@ -2,9 +2,10 @@
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 
 from django.conf import settings
 from django.db import Error as DatabaseFailure
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # More at a time would hold their rows longer than the workers should wait.
 MOST_AT_ONCE = 1000
+# What callers report shares a commit, so many at a time.
+MOST_TOGETHER = 500
 
 
 @dataclass
@@ -162,18 +165,39 @@ def log_manual_intervention_needed(
     entry = entries.entry(
         operation=operation, entity_id=entity_id, error=error, payload=payload, at=timezone.now()
     )  # fmt: skip
+    return _note([entry])
+
+
+def log_manual_interventions_needed(*, operation: str, failures: Collection[tuple[object, object]]) -> bool:
+    """
+    Put many failures of one operation in front of staff, pairs of entity id and error; gives whether all were noted.
+
+    What `log_manual_intervention_needed` says holds for each of them; hundreds share a commit, or a file of the spool.
+    """
+    rest, are_noted, at = iter(failures), True, timezone.now()
+    while batch := [
+        entries.entry(operation=operation, entity_id=entity_id, error=error, payload=None, at=at)
+        for entity_id, error in islice(rest, MOST_TOGETHER)
+    ]:
+        are_noted = _note(batch) and are_noted
+    return are_noted
+
+
+def _note(batch: Sequence[entries.Entry]) -> bool:
     try:
         with nullcontext() if connection.get_autocommit() else transaction.atomic():
-            entries.add([entry])
+            entries.add(batch)
         return True
     except DatabaseFailure as refused:
-        told = {"operation": entry.operation, "entity_id": entry.entity_id, "code": entry.code}
+        told = {"operation": batch[0].operation, "number": len(batch), "code": batch[0].code}
         logger.error("interventions.log.failed", extra=told | {"refused": cleaning.code(refused)})
     try:
-        spool.append([entries.as_record(entry)])
+        spool.append([entries.as_record(one) for one in batch])
         return True
     except spool.SpoolRefused:
-        logger.critical("interventions.log.lost", extra=told)
+        for one in batch:
+            told = {"operation": one.operation, "entity_id": one.entity_id, "code": one.code}
+            logger.critical("interventions.log.lost", extra=told)
         return False
 
 

@@ -18,8 +18,12 @@ from tests.measuring import Figure, Sample
 from therapists.models import Enrollment
 
 FAILURES, ROUNDS, REACH, SLOWER_MS = 10_000, 5, 2_500, 50
-CALLERS, PEOPLE, PAUSE = 4, 200, 0.005
-ENGINE, CALLS, QUIET = "the engine, batches of 500", f"{CALLERS} callers, one call each failure", "nobody logs"
+CALLERS, PEOPLE, PAUSE, LOOKS = 8, 200, 0.005, 20
+QUIET, ENGINE = "nobody logs", "the engine, batches of 500"
+MANY, CALLS = f"{CALLERS} callers, one call for all of theirs", f"{CALLERS} callers, one call each failure"
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+waits: list[int] = []
 START = """
 import sys
 import django
@@ -27,7 +31,7 @@ django.setup()
 from django.db import connection
 from django.utils import timezone
 from interventions import items
-from interventions.operations import log_manual_intervention_needed
+from interventions.operations import log_manual_intervention_needed, log_manual_interventions_needed
 connection.ensure_connection()
 first, end = int(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
@@ -43,6 +47,10 @@ for at in range(first, end, 500):
         for n in range(at, min(at + 500, end))
     ]
     items.open_items(failures=failures, at=timezone.now())
+"""
+OF_A_CALLER_WITH_MANY = """
+failures = [(n, f"no profile for person {n}") for n in range(first, end)]
+assert log_manual_interventions_needed(operation="import", failures=failures)
 """
 OF_A_CALLER = """
 for n in range(first, end):
@@ -106,8 +114,14 @@ def logged(script: str, number: int, failures: int, saves: list[float], rows: Se
 
 
 def save_until(is_done: Callable[[], bool], saves: list[float], rows: Sequence[Enrollment]) -> None:
-    """Save one person's bio after the other, as requests do, with a pause between; note how long each took."""
+    """
+    Save one person's bio after the other, as requests do, with a pause between; note how long each took.
+
+    Looks now and then whether one who logs waits for a lock of another.
+    """
     while not is_done():
+        if len(saves) % LOOKS == 0:
+            waits.append(fakes.sql(WAITS)[0][0])
         row = rows[len(saves) % len(rows)]
         row.bio = f"{len(saves)} {time.time_ns()}"
         saves.append(measuring.seconds(partial(row.save, update_fields=["bio"])))
@@ -121,53 +135,56 @@ def quiet(saves: list[float], rows: Sequence[Enrollment], seconds: float = 4) ->
     return seconds
 
 
+WAYS = {ENGINE: (OF_THE_ENGINE, 1), MANY: (OF_A_CALLER_WITH_MANY, CALLERS), CALLS: (OF_A_CALLER, CALLERS)}
+
+
+def measure(failures: int, rounds: int) -> tuple[dict[str, Sample], dict[str, Sample]]:
+    """Give the seconds of each way's rounds, and those of the saves beside it."""
+    measuring.crowd(PEOPLE)
+    rows = list(Enrollment.objects.order_by("pk"))
+    saves: dict[str, list[float]] = {name: [] for name in (QUIET, *WAYS)}
+    ways: dict[str, Callable[[], object]] = {QUIET: partial(quiet, saves[QUIET], rows)}
+    for name, (script, number) in WAYS.items():
+        ways[name] = partial(logged, script, number, failures, saves[name], rows)
+    samples = measuring.interleaved(ways, rounds=rounds)
+    return samples, {name: Sample(name, tuple(found)) for name, found in saves.items()}
+
+
 def main() -> int:
     """Measure on servers of our own and print the table; 1 when a figure is not reached."""
     given = measuring.arguments(__doc__, failures=FAILURES, rounds=ROUNDS)
     settings.DEBUG = False  # else every statement is kept
-    saves: dict[str, list[float]] = {name: [] for name in (QUIET, ENGINE, CALLS)}
     with measuring.bench():
-        measuring.crowd(PEOPLE)
-        rows = list(Enrollment.objects.order_by("pk"))
-        samples = measuring.interleaved(
-            {
-                QUIET: partial(quiet, saves[QUIET], rows),
-                ENGINE: partial(logged, OF_THE_ENGINE, 1, given.failures, saves[ENGINE], rows),
-                CALLS: partial(logged, OF_A_CALLER, CALLERS, given.failures, saves[CALLS], rows),
-            },
-            rounds=given.rounds,
-        )
-        took = {name: Sample(name, tuple(found)) for name, found in saves.items()}
-        rates = {name: given.failures / samples[name].median for name in (ENGINE, CALLS)}
+        samples, took = measure(given.failures, given.rounds)
+        rates = {name: given.failures / samples[name].median for name in WAYS}
         lines = [
             (
                 name, f"{rates[name]:,.0f}" if name in rates else "",
                 " ".join(f"{one:.2f}" for one in samples[name].took),
-                f"{took[name].median * 1000:.1f}", f"{took[name].p99 * 1000:.1f}", len(took[name].took),
+                f"{one.median * 1000:.1f}", f"{one.p99 * 1000:.1f}", len(one.took),
             )
-            for name in (QUIET, ENGINE, CALLS)
+            for name, one in took.items()
         ]  # fmt: skip
         head = ("who logs", "failures/s", "seconds of each round", "a save: median ms", "p99 ms", "saves")
         print(measuring.table(head, lines) + "\n")
-        what = f"{given.failures:,} failures of one cause"
-        bound = took[QUIET].p99 + SLOWER_MS / 1000
-        return measuring.report(
-            [
-                Figure(
-                    f"{what}, logged by {name}", f"≥ {REACH:,}/s, one cause", f"{rates[name]:,.0f}/s, 1 cause",
-                    is_reached=rates[name] >= REACH,
-                )
-                for name in (ENGINE, CALLS)
-            ]
-            + [
-                Figure(
-                    f"users' p99 while they are logged by {name}", f"baseline + {SLOWER_MS} ms",
-                    f"{took[name].p99 * 1000:.1f} ms (baseline {took[QUIET].p99 * 1000:.1f} ms)",
-                    is_reached=took[name].p99 <= bound,
-                )
-                for name in (ENGINE, CALLS)
-            ]
-        )  # fmt: skip
+        print(f"{sum(waits)} waits for a lock in {len(waits)} looks, {fakes.sql(DEADLOCKS)[0][0]} deadlocks\n")
+        what, bound = f"{given.failures:,} failures of one cause", took[QUIET].p99 + SLOWER_MS / 1000
+        logging = [
+            Figure(
+                f"{what}, logged by {name}", f"≥ {REACH:,}/s, one cause", f"{rates[name]:,.0f}/s, 1 cause",
+                is_reached=rates[name] >= REACH,
+            )
+            for name in WAYS
+        ]  # fmt: skip
+        saving = [
+            Figure(
+                f"users' p99 while they are logged by {name}", f"baseline + {SLOWER_MS} ms",
+                f"{took[name].p99 * 1000:.1f} ms (baseline {took[QUIET].p99 * 1000:.1f} ms)",
+                is_reached=took[name].p99 <= bound,
+            )
+            for name in WAYS
+        ]  # fmt: skip
+        return measuring.report(logging + saving)
 
 
 if __name__ == "__main__":

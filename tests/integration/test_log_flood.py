@@ -3,15 +3,20 @@
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from interventions import intake, items, queries
+from interventions import intake, items, queries, spool
 from interventions.models import History, Intervention, Resolution
-from interventions.operations import log_manual_intervention_needed
+from interventions.operations import (
+    MOST_TOGETHER,
+    log_manual_intervention_needed,
+    log_manual_interventions_needed,
+)
 from tests import fakes
 
 TARGET, MANY, CALLED, BATCH = "therapist_profiles", 10_000, 300, 500
@@ -68,6 +73,47 @@ def test_p9_failures_that_callers_report_are_one_cause_whatever_the_person(trans
         assert log_manual_intervention_needed(operation="import", entity_id=number, error=f"no profile for {number}")
     assert [cause.items for cause in queries.causes(5)] == [CALLED]
     assert History.objects.filter(action="opened").count() == CALLED
+
+
+def test_p9_a_report_reads_no_more_of_the_log_where_much_is_open(transactional_db: None) -> None:
+    read = "SELECT coalesce(sum(seq_tup_read), 0)::int FROM pg_stat_xact_user_tables WHERE relname = %s"
+    fakes.sql("ANALYZE manual_intervention_log")
+    for number in range(10):  # from then on the session keeps the plan
+        assert log_manual_intervention_needed(operation="import", entity_id=number, error="no profile")
+    fakes.sql(
+        "INSERT INTO manual_intervention_log (operation, entity_id, error)"
+        " SELECT 'import', n::text, 'no profile' FROM generate_series(100, 2099) AS n"
+    )
+    with transaction.atomic():
+        assert log_manual_intervention_needed(operation="import", entity_id="last", error="no profile")
+        assert fakes.sql(read, "manual_intervention_log")[0][0] < 100
+
+
+def test_p9_many_failures_handed_over_at_once_share_their_commits(transactional_db: None) -> None:
+    given = [(number, f"no profile for {number}") for number in range(2 * MOST_TOGETHER + 1)]
+    assert log_manual_interventions_needed(operation="import", failures=given)
+    assert [cause.items for cause in queries.causes(5)] == [len(given)]
+    assert set(Intervention.objects.values_list("entity_id", flat=True)) == {str(number) for number, _ in given}
+    assert History.objects.filter(action="opened").values("at").distinct().count() == 3
+    assert log_manual_interventions_needed(operation="import", failures=given), "again is the same as once"
+    assert Intervention.objects.count() == len(given)
+
+
+def test_p7_many_of_which_one_is_refused_are_all_noted(transactional_db: None, spool_dir: Path) -> None:
+    with fakes.refusing("manual_intervention_log", "entity_id <> '7'"):
+        assert log_manual_interventions_needed(operation="import", failures=[(n, ValueError(n)) for n in range(20)])
+        assert (Intervention.objects.count(), len(list(spool_dir.iterdir()))) == (0, 1)
+        assert (intake.take_in().refused, Intervention.objects.count()) == (1, 19)
+    assert intake.take_in().taken == 20
+    assert Intervention.objects.count() == 20
+
+
+def test_p7_many_are_not_noted_where_the_spool_has_no_room(transactional_db: None, settings: Any) -> None:
+    settings.SYNC_SPOOL_MOST = MOST_TOGETHER
+    given = [(number, "no profile") for number in range(MOST_TOGETHER + 1)]
+    with fakes.refusing("manual_intervention_log", "operation <> 'import'"):
+        assert not log_manual_interventions_needed(operation="import", failures=given)
+    assert spool.standing().waiting == MOST_TOGETHER
 
 
 def test_p9_and_so_are_those_that_waited_in_the_spool(transactional_db: None) -> None:
