@@ -25,6 +25,7 @@ WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AN
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 waits: list[int] = []
 START = """
+import os
 import sys
 import django
 django.setup()
@@ -36,6 +37,10 @@ connection.ensure_connection()
 first, end = int(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 input()
+"""
+# An interpreter takes longer to end than ten thousand failures to be logged.
+END = """
+os._exit(0)
 """
 OF_THE_ENGINE = """
 for at in range(first, end, 500):
@@ -65,7 +70,7 @@ def started(script: str, failures: int, number: int) -> "Iterator[list[subproces
     bounds = [failures * part // number for part in range(number + 1)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", START + script, str(first), str(end)],
+            [sys.executable, "-c", START + script + END, str(first), str(end)],
             env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
         for first, end in itertools.pairwise(bounds)
