@@ -68,19 +68,17 @@ def statement(run_id: uuid.UUID, declared: Declaration, flow: Flow) -> str:
 
     One statement: there is no moment at which a copy is written and its value from before is not on record.
     """
-    row = steps.as_texts(steps.written_columns(declared, flow.target))
-    mine = f"{COPY}.{flow.target.key} = ANY($1)"
-    change = (
-        "(SELECT jsonb_object_agg(key, {one}.columns -> key) FROM jsonb_each(was.columns)"
-        " WHERE value IS DISTINCT FROM became.columns -> key)"
-    )
+    columns, key = steps.written_columns(declared, flow.target), flow.target.key
+    # The row as the statement found it, read beside the one it writes: RETURNING knows the old one since 18 only.
+    mine = f"{COPY}.{key} = ANY($1) AND was.{key} = {COPY}.{key}"
+    update = statements.update(flow, mine, beside=f"{flow.target.name} AS was")
     return (
-        f"WITH was AS (SELECT {COPY}.{flow.target.key} AS person_id, {row} AS columns"
-        f" FROM {flow.target.name} AS {COPY} WHERE {mine}),"
-        f" became AS ({statements.update(flow, mine)} RETURNING {COPY}.{flow.target.key} AS person_id, {row} AS columns)"
+        f"WITH written AS ({update} RETURNING {COPY}.{key} AS person_id, {steps.as_texts(columns, of='was')} AS was,"
+        f" {steps.as_texts(columns)} AS became)"
         " INSERT INTO sync_run_change AS c (run_id, person_id, target, outcome, before, after)"
-        f" SELECT '{run_id}'::uuid, person_id, '{flow.target.name}', 'written',"
-        f" {change.format(one='was')}, {change.format(one='became')} FROM was JOIN became USING (person_id)"
+        f" SELECT '{run_id}'::uuid, person_id, '{flow.target.name}', 'written', change.before, change.after FROM written"
+        " CROSS JOIN LATERAL (SELECT jsonb_object_agg(key, value) AS before, jsonb_object_agg(key, became -> key) AS after"
+        " FROM jsonb_each(was) WHERE value IS DISTINCT FROM became -> key) AS change"
         " ON CONFLICT (run_id, person_id, target) DO UPDATE SET outcome = 'written', code = NULL,"
         " before = coalesce(excluded.before, '{}') || coalesce(c.before, '{}'),"
         " after = coalesce(c.after, '{}') || coalesce(excluded.after, '{}')"

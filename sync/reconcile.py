@@ -71,13 +71,18 @@ def set_bounds(statement_timeout_ms: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS
     A worker that is stopped in the middle loses its locks when the lease ends, and can write nothing old afterwards.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
-            f" SET LOCAL idle_in_transaction_session_timeout = {int(settings.SYNC_TABLE_LEASE_SECONDS * 1000)};"
-            # Everything here is found by keys. Where tables are small the planner would rather read them whole, each batch.
-            " SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-            " SET CONSTRAINTS ALL IMMEDIATE"
-        )
+        cursor.execute(bounds(statement_timeout_ms, lock_timeout_ms))
+
+
+def bounds(statement_timeout_ms: int, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> str:
+    """Give the SQL of `set_bounds`, to be sent with what follows."""
+    return (
+        f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}; SET LOCAL statement_timeout = {int(statement_timeout_ms)};"
+        f" SET LOCAL idle_in_transaction_session_timeout = {int(settings.SYNC_TABLE_LEASE_SECONDS * 1000)};"
+        # Everything here is found by keys. Where tables are small the planner would rather read them whole, each batch.
+        " SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+        " SET CONSTRAINTS ALL IMMEDIATE"
+    )
 
 
 def bring(

@@ -97,18 +97,19 @@ def joined(flow: Flow) -> str:
     return f"{COPY}.{flow.target.key} = {flow.source.name}.{flow.source.key}"
 
 
-def update(flow: Flow, where: str, asked: Asked | None = None) -> str:
+def update(flow: Flow, where: str, asked: Asked | None = None, *, beside: str = "") -> str:
     """
     Give the UPDATE that brings the copies of one flow in line where `where` holds and nowhere else.
 
-    `asked` gives for a pair the condition on which alone it is written; the others stay as they are. Nothing is written
-    for a source that cannot be read. Safe against newer values only while both rows are locked, and only in a statement
+    `asked` gives for a pair the condition on which alone it is written; the others stay as they are. `beside` names
+    something more to read, joined in `where`. Nothing is written for a source that cannot be read. Safe against newer values only while both rows are locked, and only in a statement
     that began after the locks.
     """
     assignments = ", ".join(a for pair in flow.pairs for a in _assignments(pair, asked))
     return (
         f"UPDATE {flow.target.name} AS {COPY} SET {assignments}, net_revision = nextval('{SEQUENCE}')"
-        f" FROM {flow.source.name} WHERE {where} AND {joined(flow)} AND {_any(flow, _writes, asked)}"
+        f" FROM {flow.source.name}{beside and f', {beside}'} WHERE {where} AND {joined(flow)}"
+        f" AND {_any(flow, _writes, asked)}"
     )
 
 

@@ -19,10 +19,10 @@ from sync.models import Run
 from sync.reconcile import LOCKED, TIMED_OUT
 
 # Nobody's write waits longer than 100 ms for a step's locks: after the first half no statement is begun, and none may
-# take longer than the second. A machine so busy that the smallest step needs more gets on all the same, by a longer limit.
-STATEMENT_MS, BEGIN_MS, AIM_MS = 45, 40, 30
+# take as long as the second. A machine so busy that the smallest step needs more gets on all the same, by a longer limit.
+STATEMENT_MS, BEGIN_MS, AIM_MS = 40, 50, 45
 SMALLEST_MS = 1_000
-FIRST_SIZE, LEAST_SIZE, LARGEST_SIZE = 50, 10, 2_000
+FIRST_SIZE, LEAST_SIZE, LARGEST_SIZE = 50, 20, 2_000
 # Why a row was not written: it is another than the one that was read.
 CHANGED = "changed"
 # Whom a rehearsal is about.
@@ -43,9 +43,9 @@ class Pace:
     size: int = FIRST_SIZE
 
     def note(self, seconds: float) -> None:
-        """Take as many the next time as fit into the time that is aimed at, but never many more at once."""
+        """Take as many the next time as fit into the time that is aimed at, within the double and the half."""
         fit = self.size * AIM_MS / max(1.0, seconds * 1000)
-        self.size = round(min(max(fit, self.least), self.size * 2, LARGEST_SIZE))
+        self.size = round(min(max(fit, self.size / 2, self.least), self.size * 2, LARGEST_SIZE))
 
     def slow_down(self) -> None:
         """Take far fewer."""
@@ -114,10 +114,6 @@ def _step(run: Run, some: list[Thing], work: Callable[[Run, list[Thing]], None])
         locked = runs.locked_while_running(run.pk)
         if locked is None:
             return False
-        with connection.cursor() as cursor:
-            # Whoever waits for a row waits for no disk: what a crash of the server takes back, it takes back whole,
-            # the run's own place with it, and the run goes on from there.
-            cursor.execute("SET LOCAL synchronous_commit = off")
         work(locked, some)
         locked.moved_at = timezone.now()
         locked.save(update_fields=["after_person", "moved_at", "tally"])
@@ -134,7 +130,10 @@ def lock(tables: Collection[Table], people: Collection[int]) -> Grip:
     """
     is_smallest = len(people) <= LEAST_SIZE
     reach("sync.step.before_lock", people)
-    reconcile.set_bounds(SMALLEST_MS if is_smallest else STATEMENT_MS, lock_timeout_ms=STATEMENT_MS)
+    bounds = reconcile.bounds(SMALLEST_MS if is_smallest else STATEMENT_MS, lock_timeout_ms=STATEMENT_MS)
+    # Whoever waits for a row waits for no disk: what a crash of the server takes back, it takes back whole, the run's
+    # own place with it, and the run goes on from there.
+    bounds += "; SET LOCAL synchronous_commit = off"
     names = ", ".join(f"ONLY {table.name}" for table in tables)
     rows = " UNION ALL ".join(
         f"SELECT '{table.name}', {table.key}, version FROM ({statements.lock_rows(table, versions=True)}) AS of_{table.name}"
@@ -142,8 +141,11 @@ def lock(tables: Collection[Table], people: Collection[int]) -> Grip:
     )
     grip = Grip({table.name: {} for table in tables}, limit_ms=SMALLEST_MS if is_smallest else BEGIN_MS)
     with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE NOWAIT; {rows}", [array(people)] * len(tables))
-        cursor.nextset()
+        locked = f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE NOWAIT; {rows}"
+        # One message: the way there and back costs a small step as much as its work.
+        cursor.execute(f"{bounds}; {locked}", [array(people)] * len(tables))
+        while cursor.nextset():
+            pass
         for name, person_id, version in cursor.fetchall():
             grip.locked[name].setdefault(person_id, []).append(version)
     reach("sync.step.after_lock", people)
@@ -224,6 +226,6 @@ def written_columns(declared: Declaration, table: Table) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def as_texts(columns: Collection[str]) -> str:
-    """Give the jsonb of columns of `copy`, each as its text: what PostgreSQL prints it reads back as the same value."""
-    return "jsonb_build_object(" + ", ".join(f"'{c}', {statements.COPY}.{c}::text" for c in columns) + ")"
+def as_texts(columns: Collection[str], *, of: str = statements.COPY) -> str:
+    """Give the jsonb of a row's columns, each as its text: what PostgreSQL prints it reads back as the same value."""
+    return "jsonb_build_object(" + ", ".join(f"'{c}', {of}.{c}::text" for c in columns) + ")"

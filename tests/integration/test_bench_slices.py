@@ -1,12 +1,16 @@
 """A slice of each benchmark, with few rows: what is measured does its work exactly; speed is for `make bench-…`."""
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.db.models import Count
 
-from tests import bench_drain, bench_peers, measuring
+from sync.models import Run, RunChange
+from tests import bench_drain, bench_peers, bench_repair, fakes, measuring
 from tests.peers.registry import BARE, LIMIT, OURS, PEERS, peer
+from therapists.demo.population import seed_population
 
 
 @pytest.mark.slow
@@ -26,6 +30,21 @@ def test_the_drain_that_leaves_somebody_behind_is_found_out(transactional_db: No
 
     with pytest.raises(AssertionError):
         bench_drain.drained(poison=False, drain=lambda: None)
+
+
+@pytest.mark.slow
+def test_the_repair_finds_the_same_drift_each_time_and_leaves_none(transactional_db: None) -> None:
+    seed_population(therapists=300, drift_percent=Decimal(5), seed=1)
+
+    figures = [*bench_repair.audits(1), *bench_repair.repairs(2), bench_repair.incremental()]
+
+    assert [figure.reach for figure in figures] == ["≤ 1.2", "≤ 1.0", "≤ 100 ms", "≤ 60 MB", "≤ 50 ms"]
+    assert {run.tally.get("owed", 0) for run in Run.objects.all()} == {0}
+    mended = Run.objects.filter(kind="repair").order_by("asked_at")
+    undone = RunChange.objects.filter(outcome="undone").values("run").annotate(n=Count("pk"))
+    assert {row["n"] for row in undone} == {15}
+    assert RunChange.objects.filter(run=mended.last(), outcome="written").count() == 15
+    assert fakes.behind() == set()
 
 
 @pytest.mark.slow
