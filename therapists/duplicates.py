@@ -1,6 +1,7 @@
 """What a person may decide about two enrollments that claim one address: locked, compared once more, told in history."""
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -8,9 +9,9 @@ from interventions import findings
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import History
-from therapists import identity
+from therapists import decisions, identity
 from therapists.mirrors import ENROLLMENTS
-from therapists.models import Enrollment, User
+from therapists.models import DecidedRow, Enrollment, User
 from therapists.operations import primary, save_facts
 
 SUBJECT = "enrollment"
@@ -61,6 +62,7 @@ def decide(
             raise ChangedMeanwhile
         first, second = identity.ranked([first.pk, second.pk])
         reach("therapists.merge.before_write", _people(first.pk, second.pk))
+        before = {row.pk: decisions.image(row) for row in (first, second)}
         match choice:
             case Choice.MERGE:
                 kept, other = first, second
@@ -70,11 +72,41 @@ def decide(
             case Choice.KEEP_B:
                 kept, other = second, first
         _give_way(kept, other, choice)
+        decisions.keep(before=before, rows=(first, second), choice=choice, by=by, at=at)
         History.objects.bulk_create(
             _line(row, f"duplicate:{choice}", by, to=f"{SUBJECT} {kept.pk}") for row in (kept, other)
         )
         findings.decided(operation=identity.DUPLICATE, target=ENROLLMENTS, entity_ids=[clash.entity_id], by=by, at=at)
     return kept
+
+
+def undo(*, decision: uuid.UUID, by: str, at: dt.datetime) -> int | None:
+    """
+    Give both enrollments back every column that a decision changed, as it was, byte for byte; then they clash again.
+
+    Gives the person whom one of them belongs to. Raises DecidedAlready where it was undone or is not on record any
+    more, and ChangedMeanwhile, with nothing changed, where one of these columns was changed since.
+    """
+    found = DecidedRow.objects.filter(decision=decision, undone_at=None)
+    ids = list(found.values_list("enrollment_id", flat=True))
+    if len(ids) != 2:
+        raise DecidedAlready(last_decision(*decisions.enrollments(decision)))
+    with primary(*_people(*ids)):
+        rows = {row.pk: row for row in _locked(*ids)}
+        changes = {change.enrollment_id: change for change in found.select_for_update()}
+        if set(changes) != set(rows):
+            raise DecidedAlready(last_decision(*ids))
+        for pk, change in changes.items():
+            now = decisions.image(rows[pk])
+            if any(now[name] != text for name, text in change.after.items()):
+                raise ChangedMeanwhile
+        # A user belongs to one enrollment at every moment: whoever has one now gives it up first.
+        for pk in sorted(rows, key=lambda pk: changes[pk].after.get("user_id") is None):
+            if facts := decisions.values(changes[pk].before):
+                save_facts(rows[pk], facts)
+        found.update(undone_at=at)
+        History.objects.bulk_create(_line(row, "duplicate:undone", by, to=None) for row in rows.values())
+    return next((row.user_id for row in rows.values() if row.user_id is not None), None)
 
 
 def last_decision(*enrollment_ids: int) -> History | None:
@@ -123,7 +155,7 @@ def _give_way(kept: Enrollment, other: Enrollment, choice: Choice) -> None:
         save_facts(kept, {"user_id": person})
 
 
-def _line(row: Enrollment, action: str, by: str, *, to: str, was: str | None = None) -> History:
+def _line(row: Enrollment, action: str, by: str, *, to: str | None, was: str | None = None) -> History:
     return History(
         actor=by, action=action, object_type=SUBJECT, object_id=str(row.pk), from_state=was, to_state=to,
         request_id=request_id.get(),

@@ -28,6 +28,7 @@ ROWS: dict[str, str] = {
     "users_groups": "user_id = ANY(%(people)s)",
     "users_user_permissions": "user_id = ANY(%(people)s)",
     "therapist_profiles": "id = ANY(%(profiles)s)",
+    "enrollment_decisions": "enrollment_id = ANY(%(enrollments)s)",
     "therapist_enrollments": "id = ANY(%(enrollments)s)",
     "users": "id = ANY(%(people)s)",
     # Before the table that a worker may append it to at this moment. A tombstone that comes late stays one.

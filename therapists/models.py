@@ -211,3 +211,34 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return f"profile {self.pk}"
+
+
+class DecidedRow(models.Model):
+    """
+    What a decision about two enrollments of one address changed in one of them, so that it can be undone; erasable.
+
+    Written in the decision's own transaction. No foreign keys: it outlives the enrollment, and goes by its time.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # The rows of one decision share it.
+    decision = models.UUIDField()
+    enrollment_id = models.BigIntegerField()
+    choice = models.TextField()
+    # Column name to its text, of those columns that changed; `before` also of what a user's coming or going changes.
+    before = models.JSONField()
+    after = models.JSONField()
+    by = models.TextField()
+    at = models.DateTimeField()
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "enrollment_decisions"
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["decision", "enrollment_id"], name="enrollment_decision_once"),
+        ]
+        indexes = [
+            models.Index(fields=["enrollment_id", "-id"], name="enrollment_decision_of"),
+            models.Index(fields=["at"], name="enrollment_decision_at"),
+        ]

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from therapists import identity, images
+from therapists import decisions, identity, images
 
 
 @shared_task(ignore_result=True)
@@ -14,5 +14,6 @@ def remove_unused_avatars() -> None:
 
 @shared_task(ignore_result=True)
 def review_identity() -> None:
-    """Keep one item for each duplicate, approved applicant and kind of orphan."""
+    """Keep one item for each duplicate, approved applicant and kind of orphan; forget decisions of long ago."""
     identity.review(at=timezone.now())
+    decisions.prune(at=timezone.now())

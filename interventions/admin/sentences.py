@@ -31,6 +31,7 @@ ACTIONS = {
     "duplicate:keep_a": "One of two enrollments of one address kept",
     "duplicate:keep_b": "The other of two enrollments of one address kept",
     "duplicate:two_people": "Two enrollments of one address told apart: two people",
+    "duplicate:undone": "Decision about two enrollments of one address undone",
     "status_merged": "Status taken over from a merged enrollment",
     "deletions_released": "Held deletions let take effect",
     "deletions_rejected": "Held deletions rejected",

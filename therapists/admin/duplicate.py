@@ -1,5 +1,6 @@
 """Two enrollments of one address, side by side, and what a person decides about them."""
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.utils.timesince import timesince
 from django.utils.timezone import localtime
 
 from interventions.admin import sentences
-from therapists import duplicates, identity
+from therapists import decisions, duplicates, identity
 from therapists.admin.base import BUSY, told
 from therapists.duplicates import ChangedMeanwhile, Choice, DecidedAlready
 from therapists.models import Enrollment
@@ -27,8 +28,20 @@ DONE = {
     Choice.KEEP_B: "Kept {kept}; the other takes no part from now on and stays as it is.",
     Choice.TWO_PEOPLE: "Noted: two people. {kept} stands for the address; the other is not linked by it.",
 }
+UNDONE = "Undone: both are as they were before, and claim one address again. {told}"
 UNCONFIRMED = "Nothing was decided: tick the box to say that you compared both."
+CHANGED_SINCE = "Nothing was undone: what was decided has been changed since. Edit the enrollments instead."
 CHANGED = "Nothing was decided: one of the two was changed since you compared them. Compare them again."
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One column that a decision changed, as text."""
+
+    row: str
+    label: str
+    before: str | None
+    after: str | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ def page(admin: "ModelAdmin[Enrollment]", request: HttpRequest, pk: int) -> Http
     if not admin.has_view_permission(request) or (request.method == "POST" and not request.user.has_perm(PERMISSION)):
         raise PermissionDenied
     if request.method == "POST":
-        _decide(request, pk)
+        _undo(request) if request.POST.get("choice") == "undo" else _decide(request, pk)
         return HttpResponseRedirect(request.path)
     clash = identity.clash_of(pk)
     first, second = clash.members[:2] if clash else (None, None)
@@ -68,6 +81,8 @@ def page(admin: "ModelAdmin[Enrollment]", request: HttpRequest, pk: int) -> Http
         "compared": identity.digest(first, second) if first and second else "",
         "may_decide": request.user.has_perm(PERMISSION),
         "before": "" if clash else _told(duplicates.last_decision(pk)),
+        "changes": [] if clash else _changes(pk),
+        "decision": "" if clash else next((row.decision for row in decisions.last(pk)), ""),
         "inbox_url": reverse("admin:interventions_intervention_changelist"),
         "media": admin.media,
         "is_popup": False,
@@ -97,6 +112,38 @@ def _decide(request: HttpRequest, pk: int) -> None:
         messages.error(request, BUSY)
     else:
         messages.success(request, f"{DONE[choice].format(kept=kept)} {told(kept.user_id)}")
+
+
+def _undo(request: HttpRequest) -> None:
+    form = request.POST
+    if form.get("confirmed") != "yes":
+        messages.error(request, "Nothing was undone: tick the box to say that you have read what comes back.")
+        return
+    try:
+        person_id = duplicates.undo(
+            decision=uuid.UUID(form.get("decision", "")), by=f"user:{request.user.pk}", at=timezone.now()
+        )
+    except DecidedAlready as decided:
+        messages.warning(request, f"Nothing was undone: {_told(decided.line)}")
+    except ChangedMeanwhile:
+        messages.warning(request, CHANGED_SINCE)
+    except ValueError:
+        messages.error(request, "Choose what you undo. Nothing was changed.")
+    except OperationalError:
+        messages.error(request, BUSY)
+    else:
+        messages.success(request, UNDONE.format(told=told(person_id)))
+
+
+def _changes(pk: int) -> list[Changed]:
+    """List what the last decision changed, to be read back before it is undone."""
+    labels = {field.attname: str(field.verbose_name) for field in Enrollment._meta.concrete_fields}
+    return [
+        Changed(f"enrollment {row.enrollment_id}", labels[name], text, row.after[name])
+        for row in decisions.last(pk)
+        for name, text in row.before.items()
+        if name in row.after
+    ]
 
 
 def _told(line: Any) -> str:
