@@ -48,6 +48,10 @@ SYNC_LEASE_SECONDS = ENV.number(
     "SYNC_LEASE_SECONDS", 600,
     "How long a retry asked for by staff may take; without an answer the intervention needs a person again.", least=10,
 )  # fmt: skip
+RETRY_RUN_PER_SECOND = ENV.number(
+    "RETRY_RUN_PER_SECOND", 200, "How many interventions a second one bulk retry has tried, once the first ones went well.",
+    least=1, most=10_000,
+)  # fmt: skip
 
 # When what failed is tried again, and when a person is told.
 SYNC_BACKOFF_BASE_SECONDS = ENV.number(

@@ -138,6 +138,18 @@ POINTS = {
     "interventions.retry.after_commit": Point(
         "interventions.operations.retry_items", "The wish is committed; the workers are not woken."
     ),
+    "interventions.run.switch.before_commit": Point(
+        "interventions.retry_runs.switch", "What becomes of a bulk retry is written; not committed."
+    ),
+    "interventions.run.switch.after_commit": Point(
+        "interventions.retry_runs.switch", "What becomes of a bulk retry is committed; no step follows yet."
+    ),
+    "interventions.run.step.before_commit": Point(
+        "interventions.retry_runs.advance", "Answers are taken up and retries asked for; not committed."
+    ),
+    "interventions.run.step.after_commit": Point(
+        "interventions.retry_runs.advance", "The step is committed; the workers are not woken."
+    ),
     "interventions.resolve.before_read": Point(
         "interventions.operations.mark_resolved", "Items are locked; neither side is read."
     ),

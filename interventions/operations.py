@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -61,17 +62,36 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
             else:
                 started.append(item)
         report.done = len(started)
-        History.objects.bulk_create([line(i.pk, "retry", by, i.state, State.RETRYING) for i in started])
-        Intervention.objects.filter(pk__in=[item.pk for item in started]).update(
-            state=State.RETRYING, retry_by=by, retry_until=at + dt.timedelta(seconds=settings.SYNC_LEASE_SECONDS)
-        )
         if started:
-            handler().retry([(item.person_id, item.target) for item in started if item.person_id is not None])
+            ask_again(items=started, by=by, at=at)
         reach("interventions.retry.before_commit", _people(started))
     reach("interventions.retry.after_commit", _people(started))
     if started:
-        handler().wake()
+        wake()
     return report
+
+
+def ask_again(
+    *, items: Collection[Intervention], by: str, at: dt.datetime, run_id: uuid.UUID | None = None
+) -> None:
+    """
+    Make the targets of items due that the caller's transaction has locked, and that name a person and a target.
+
+    Waking the workers after the commit is the caller's.
+    """
+    lines = [line(item.pk, "retry", by, item.state, State.RETRYING) for item in items]
+    for one in lines:
+        one.run_id = run_id
+    History.objects.bulk_create(lines)
+    Intervention.objects.filter(pk__in=[item.pk for item in items]).update(
+        state=State.RETRYING, retry_by=by, retry_until=at + dt.timedelta(seconds=settings.SYNC_LEASE_SECONDS)
+    )
+    handler().retry([(item.person_id, item.target) for item in items if item.person_id is not None])
+
+
+def wake() -> None:
+    """Ring whoever retries; never raises, never waits."""
+    handler().wake()
 
 
 def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_accept: bool, at: dt.datetime) -> Report:

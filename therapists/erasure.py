@@ -80,6 +80,8 @@ IMPERSONAL: dict[str, frozenset[str]] = {
     for table, columns in {
         "intervention_history": "id at actor action object_type object_id from_state to_state run_id request_id",
         "failed_request": "id operation hour number",
+        "intervention_retry_run": "id title state asked_by asked_at started_at moved_at finished_at is_past_canary",
+        "intervention_retry_run_item": "id run_id item_id person_id target outcome at",
         "sync_tombstone": "id person_id target row_id kind at applied_at hold_id",
         "sync_hold": "id target opened_at decided_at decided_by is_released",
         "sync_breaker": "target word since failures lone recent probe_at probe_seconds probe throttled_until ramp_since"

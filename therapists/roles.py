@@ -15,6 +15,7 @@ _LOOK = (
     "interventions.view_intervention",
     "interventions.view_history",
     "interventions.view_failedrequest",
+    "interventions.view_retryrun",
     "sync.view_debt",
     "sync.view_ledger",
     "sync.view_attempt",

@@ -20,6 +20,8 @@ ACTIONS = {
     "resolved:verified": "Marked resolved: both sides were read back and are equal",
     "resolved:superseded": "Resolved: it no longer applies",
     "accepted:accepted": "Difference accepted",
+    "retry_planned": "Bulk retry planned",
+    "run_stop": "Run stopped: of the first ones some failed again",
     "repair_asked": "Repair asked for",
     "undo_asked": "Undo of a repair asked for",
     "run_start": "Run started",
