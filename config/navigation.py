@@ -30,6 +30,7 @@ DESK = (
     Entry("History", "history", History),
 )
 PAGES = (
+    ("Bulk retries", "replay", "admin:retries", "interventions.view_retryrun"),
     ("Repairs", "build", "runs", "sync.view_run"),
     ("Week one", "monitoring", "week", "interventions.view_intervention"),
 )

@@ -71,9 +71,7 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
     return report
 
 
-def ask_again(
-    *, items: Collection[Intervention], by: str, at: dt.datetime, run_id: uuid.UUID | None = None
-) -> None:
+def ask_again(*, items: Collection[Intervention], by: str, at: dt.datetime, run_id: uuid.UUID | None = None) -> None:
     """
     Make the targets of items due that the caller's transaction has locked, and that name a person and a target.
 

@@ -100,6 +100,22 @@ def refusing(table: str, check: str) -> Iterator[None]:
 
 
 @contextmanager
+def obstructed(table: str, check: str) -> Iterator[Callable[[], None]]:
+    """
+    As `refusing`, until what is given is called.
+
+    No table's shape changes by that: it is no reason for the engine to try again by itself.
+    """
+    sql("CREATE TABLE obstacle AS SELECT true AS stands")
+    sql("CREATE FUNCTION obstructed() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT EXISTS (SELECT FROM obstacle)'")
+    try:
+        with refusing(table, f"({check}) OR NOT obstructed()"):
+            yield lambda: sql("DELETE FROM obstacle") and None
+    finally:
+        sql("DROP FUNCTION obstructed; DROP TABLE obstacle")
+
+
+@contextmanager
 def renamed(table: str, column: str) -> Iterator[None]:
     """Call a column by another name."""
     sql(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_renamed")

@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from interventions import queries
-from interventions.admin import adoption, item, reasons, sentences
+from interventions.admin import adoption, item, reasons, retries, sentences
 from interventions.admin.changelist import (
     BoundedPaginator,
     CodeFilter,
@@ -78,6 +78,7 @@ class InterventionAdmin(OnRecord, ModelAdmin):
             path("retry/", guarded(self.retry_view), name="interventions_intervention_retry"),
             path("resolve/", guarded(self.resolve_view), name="interventions_intervention_resolve"),
             path("adopt/", guarded(self.adopt_view), name="interventions_intervention_adopt"),
+            *retries.addresses(self),
             *super().get_urls(),
         ]
 
@@ -105,6 +106,10 @@ class InterventionAdmin(OnRecord, ModelAdmin):
             "open_tab": tab,
             "retry_url": reverse("admin:interventions_intervention_retry"),
             "here": request.get_full_path(),
+            "plan_url": reverse("admin:retries_plan")
+            if tab in {"", "all"} and self.has_retry_permission(request)
+            else "",
+            "query": request.GET.urlencode(),
             "checked_at": timezone.now(),
         }
         shown: HttpResponse = super().changelist_view(request, top | (extra_context or {}))
@@ -129,12 +134,13 @@ class InterventionAdmin(OnRecord, ModelAdmin):
         return adoption.adopt(self, request)
 
     @action(description="Retry", permissions=["retry"])
-    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> None:
-        """Make the selected items' targets due now, a bounded number at once."""
-        ids = item.first_ids(queryset, most=item.MOST_RETRIED)
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> HttpResponse | None:
+        """Make the selected items' targets due now; more than a request can answer for become a bulk retry."""
+        ids = list(queryset.order_by().values_list("pk", flat=True)[: item.MOST_RETRIED + 1])
+        if len(ids) > item.MOST_RETRIED:
+            return retries.begin(self, request, queryset, retries.title_of(request.GET))
         item.start_retries(self, request, Intervention.objects.filter(pk__in=ids))
-        if len(ids) == item.MOST_RETRIED:
-            self.message_user(request, sentences.only_first(len(ids), "Retry"), messages.WARNING)
+        return None
 
     @action(description="Mark resolved…", permissions=["resolve"])
     def resolve_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> HttpResponse:

@@ -1,7 +1,8 @@
 """Bulk retries: a few first, the rest at a bounded rate, every item answered once, and the numbers add up."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from django.utils import timezone
@@ -16,34 +17,35 @@ TARGET = "therapist_profiles"
 PEOPLE = 40
 
 
+@dataclass
+class Trouble:
+    """People whose edits their profile refuses, each with an item of the one cause; `lift` ends it, and tries nothing."""
+
+    people: list[User]
+    lift: Callable[[], None]
+
+
 @pytest.fixture
-def broken(transactional_db: None) -> Iterator[list[User]]:
-    """Many people whose edits their profile refuses, each with an item of the one cause."""
+def trouble(transactional_db: None) -> Iterator[Trouble]:
     people = therapists(PEOPLE)
-    # Lifted without a change of any table's shape, which would be a reason for the engine to try again by itself.
-    fakes.sql("CREATE TABLE obstacle AS SELECT true AS stands")
-    fakes.sql(
-        "CREATE FUNCTION obstructed() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT EXISTS (SELECT FROM obstacle)'"
-    )
-    try:
-        with fakes.refusing(TARGET, "bio NOT LIKE 'Edited%' OR NOT obstructed()"):
-            Enrollment.objects.update(bio="Edited.")
-            fakes.settled()
-            assert Intervention.objects.filter(resolved=False).count() == PEOPLE
-            yield people
-    finally:
-        fakes.sql("DROP FUNCTION obstructed; DROP TABLE obstacle")
+    with fakes.obstructed(TARGET, "bio NOT LIKE 'Edited%'") as lift:
+        Enrollment.objects.update(bio="Edited.")
+        fakes.settled()
+        assert Intervention.objects.filter(resolved=False).count() == PEOPLE
+        yield Trouble(people, lift)
 
 
 @pytest.fixture
-def mended(broken: list[User]) -> list[User]:
-    """The same people after the table takes what it refused; nobody has tried again yet."""
-    lift()
-    return broken
+def broken(trouble: Trouble) -> list[User]:
+    """The people, while the trouble lasts."""
+    return trouble.people
 
 
-def lift() -> None:
-    fakes.sql("DELETE FROM obstacle")
+@pytest.fixture
+def mended(trouble: Trouble) -> list[User]:
+    """The people after the table takes what it refused; nobody has tried again yet."""
+    trouble.lift()
+    return trouble.people
 
 
 def planned() -> RetryRun:
@@ -115,9 +117,9 @@ class TestARun:
         assert counts(run) == {RetryOutcome.FAILED: 5, RetryOutcome.WAITING: PEOPLE - 5}
         assert step(run).state == RetryState.STOPPED, "a person decides"
 
-    def test_goes_on_after_a_stop_when_a_person_says_so(self, broken: list[User]) -> None:
+    def test_goes_on_after_a_stop_when_a_person_says_so(self, trouble: Trouble) -> None:
         run = step(step(started()))
-        lift()
+        trouble.lift()
         retry_runs.switch(run_id=run.pk, action="resume", by="user:2", at=timezone.now())
         run = to_the_end(run)
         assert counts(run) == {RetryOutcome.FAILED: 5, RetryOutcome.FIXED: PEOPLE - 5}

@@ -1,0 +1,124 @@
+"""The pages of bulk retries: from the inbox's own list to a report, for those who may."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from interventions import retry_runs
+from interventions.admin import item as item_page
+from interventions.models import Intervention, RetryRun, RetryState
+from tests import fakes
+from tests.factories import Cast, therapists
+from therapists.models import Enrollment, User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+INBOX = reverse("admin:interventions_intervention_changelist")
+CAUSE = "therapist_profiles:sync:refused:23514:refused_on_purpose"
+
+
+@pytest.fixture
+def broken(cast: Cast) -> Iterator[list[User]]:
+    """People with an item each; what was in the way is gone, and nobody has tried again."""
+    people = therapists(7)
+    with fakes.obstructed("therapist_profiles", "bio NOT LIKE 'Edited%'") as lift:
+        Enrollment.objects.filter(user__in=people).update(bio="Edited.")
+        fakes.settled()
+        assert list(Intervention.objects.values_list("cause", flat=True)) == [CAUSE] * 7
+        lift()
+        yield people
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def operator(cast: Cast) -> Client:
+    names = ("view_intervention", "retry_intervention", "view_retryrun")
+    cast.sam.user_permissions.add(*Permission.objects.filter(codename__in=names))
+    return client_of(User.objects.get(pk=cast.sam.pk))
+
+
+def plan(client: Client, query: str) -> RetryRun:
+    client.post(reverse("admin:retries_plan"), {"query": query})
+    return RetryRun.objects.get()
+
+
+def test_a_cause_is_planned_started_and_reported_by_buttons(operator: Client, broken: list[User]) -> None:
+    listed = operator.get(INBOX, {"cause__exact": CAUSE}).content.decode()
+    assert "Retry all 7…" in listed
+    run = plan(operator, f"cause__exact={CAUSE}")
+    address = reverse("admin:retry_run", args=[run.pk])
+    page = operator.get(address).content.decode()
+    assert "<b>7</b> interventions need a person now" in page
+    assert "Nothing was tried yet" in page
+    assert not Intervention.objects.filter(state="retrying").exists()
+    operator.post(address, {"action": "start"})
+    for _ in range(4):
+        retry_runs.advance_all(at=timezone.now())
+        fakes.settled()
+    page = operator.get(address).content.decode()
+    assert "7 of 7 answered" in page
+    assert '<th scope="row">Fixed</th><td>7</td>' in page
+    report = b"".join(operator.get(reverse("admin:retry_run_report", args=[run.pk]))).decode()  # type: ignore[call-overload]
+    assert report.count("Fixed") == 7
+    assert (
+        run.title
+        == "therapist_profiles could not be brought in line because the place refuses the value by a CHECK constraint (refused_on_purpose)."
+    )
+
+
+def test_a_search_is_planned_as_the_inbox_lists_it_and_its_words_are_not_kept(
+    operator: Client, broken: list[User]
+) -> None:
+    run = plan(operator, f"q={broken[2].email}")
+    assert list(run.retryrunitem_set.values_list("person_id", flat=True)) == [broken[2].pk]
+    assert run.title == "a search"
+
+
+def test_more_than_a_request_can_answer_for_become_a_bulk_retry(
+    operator: Client, broken: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_page, "MOST_RETRIED", 3)
+    ids = [str(pk) for pk in Intervention.objects.values_list("pk", flat=True)[:4]]
+    answer = operator.post(INBOX, {"action": "retry_selected", "_selected_action": ids})
+    run = RetryRun.objects.get()
+    assert answer.headers["Location"] == reverse("admin:retry_run", args=[run.pk])
+    assert run.retryrunitem_set.count() == 4
+
+
+def test_nothing_to_retry_says_so(operator: Client) -> None:
+    answer = operator.post(reverse("admin:retries_plan"), {"query": ""}, follow=True)
+    assert "there is nothing to retry" in answer.content.decode()
+    assert not RetryRun.objects.exists()
+
+
+def test_who_only_looks_sees_no_button_and_can_press_none(cast: Cast, operator: Client, broken: list[User]) -> None:
+    run = plan(operator, "")
+    address = reverse("admin:retry_run", args=[run.pk])
+    looking = client_of(cast.vic)
+    assert "Retry all" not in looking.get(INBOX, {"cause__exact": CAUSE}).content.decode()
+    assert "Retry 7" not in looking.get(address).content.decode()
+    assert looking.post(address, {"action": "start"}).status_code == 403
+    assert looking.post(reverse("admin:retries_plan"), {"query": ""}).status_code == 403
+    run.refresh_from_db()
+    assert run.state == RetryState.PLANNED
+
+
+@pytest.mark.parametrize("name", ["retries", "retry_run", "retry_run_report"])
+def test_nobody_else_sees_a_run(cast: Cast, operator: Client, broken: list[User], name: str) -> None:
+    run = plan(operator, "")
+    address = reverse(f"admin:{name}", args=[] if name == "retries" else [run.pk])
+    assert client_of(cast.ada).get(address).status_code in {302, 403}
+    assert Client().get(address).status_code == 302
+
+
+def test_planning_is_no_matter_of_a_link(operator: Client, broken: list[User]) -> None:
+    assert operator.get(reverse("admin:retries_plan")).status_code == 405
+    assert not RetryRun.objects.exists()
