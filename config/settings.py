@@ -190,6 +190,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Two things have a state: what needs a person, and a bulk retry.
+    "ENUM_NAME_OVERRIDES": {
+        "InterventionState": "interventions.models.State",
+        "RunState": "interventions.models.RetryState",
+    },
 }
 
 UNFOLD: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """What the desk shows: causes, tabs, timelines."""
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 
 from django.db.models import Count, Max, Min, QuerySet
@@ -26,6 +27,11 @@ class Cause:
     items: int
     first_at: dt.datetime
     last_at: dt.datetime | None
+
+    @property
+    def id(self) -> str:
+        """A name for addresses: the same for as long as the reason is the same."""
+        return _id_of(self.cause)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,12 @@ def causes(limit: int) -> list[Cause]:
     return [Cause(**row) for row in rows]
 
 
+def cause_of(cause_id: str) -> str | None:
+    """Give the cause of live items that has this id; None: nothing of it is open."""
+    live = Intervention.objects.filter(resolved=False).order_by().values_list("cause", flat=True).distinct()
+    return next((cause for cause in live if _id_of(cause) == cause_id), None)
+
+
 def recent_kinds() -> set[tuple[str, str]]:
     """Give the target and code of each of the newest live and the newest resolved items."""
     live = Intervention.objects.filter(resolved=False).order_by("-timestamp")
@@ -88,3 +100,7 @@ def timeline(item: Intervention) -> list[Moment]:
             for one in handler().tries((item.person_id, item.target))
         ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.at, reverse=True)
+
+
+def _id_of(cause: str) -> str:
+    return hashlib.sha256(cause.encode()).hexdigest()[:16]

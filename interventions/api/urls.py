@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from interventions.api.envelope import ReadStanding
+from interventions.api.runs import CauseRetryView, CausesView, RunsView, RunSwitchView, RunView
 from interventions.api.views import ItemsView, ItemView, ResolveView, RetryView
 
 
@@ -19,4 +20,12 @@ def patterns(read_standing: ReadStanding) -> list[URLPattern]:
             ResolveView.as_view(read_standing=read_standing),
             name="intervention-resolve",
         ),
+        path("causes/", CausesView.as_view(), name="causes"),
+        path("causes/<slug:cause_id>/retry/", CauseRetryView.as_view(), name="cause-retry"),
+        path("runs/", RunsView.as_view(), name="retry-runs"),
+        path("runs/<uuid:pk>/", RunView.as_view(), name="retry-run"),
+        *[
+            path(f"runs/<uuid:pk>/{action}/", RunSwitchView.as_view(action=action), name=f"retry-run-{action}")
+            for action in ("pause", "resume", "cancel")
+        ],
     ]

@@ -1,6 +1,7 @@
 """P10: who reaches what. One table; every address of the API stands in it."""
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -9,7 +10,8 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from interventions.models import Intervention
+from interventions import queries
+from interventions.models import Intervention, RetryRun
 from tests import fakes
 from tests.factories import Cast, UserFactory
 from therapists.models import Enrollment, Status, User, UserType
@@ -33,6 +35,14 @@ TABLE = [
     ("POST", ITEM + "retry/", {}, (401, 403, 403, 403, 200, 200)),
     # Both sides are equal, so whoever may resolve needs no right to accept.
     ("POST", ITEM + "resolve/", {}, (401, 403, 403, 403, 200, 200)),
+    ("GET", "/api/v1/causes/", None, (401, 403, 403, 200, 200, 200)),
+    ("POST", "/api/v1/causes/{cause}/retry/", {}, (401, 403, 403, 403, 202, 202)),
+    ("POST", "/api/v1/runs/", {"target": "therapist_profiles"}, (401, 403, 403, 403, 202, 202)),
+    ("GET", "/api/v1/runs/{run}/", None, (401, 403, 403, 200, 200, 200)),
+    ("POST", "/api/v1/runs/{run}/pause/", {}, (401, 403, 403, 403, 200, 200)),
+    # Nobody has paused it.
+    ("POST", "/api/v1/runs/{run}/resume/", {}, (401, 403, 403, 403, 409, 409)),
+    ("POST", "/api/v1/runs/{run}/cancel/", {}, (401, 403, 403, 403, 200, 200)),
     ("GET", "/health/", None, (401, 403, 403, 200, 200, 200)),
     ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204)),
 ]
@@ -76,7 +86,10 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
     client = Client()
     if (person := caller(who, cast)) is not None:
         client.force_login(person)
-    answer = ask(client, method, address.format(item=item.pk, enrollment=enrollment.pk), body)
+    run = RetryRun.objects.create(title="x", state="running", asked_by="system", asked_at=item.timestamp)
+    (cause,) = queries.causes(2)
+    named = address.format(item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.id)
+    answer = ask(client, method, named, body)
     assert answer.status_code == status, f"{who}: {answer.content!r}"
     if answer.status_code >= 400:
         assert answer["Content-Type"] == "application/problem+json"
@@ -122,7 +135,7 @@ def test_permission_is_read_from_the_source_at_every_request(cast: Cast) -> None
 
 def test_every_address_of_the_api_stands_in_the_table() -> None:
     told = {f"{method} {address}" for method, address, *_ in TABLE} | ELSEWHERE
-    shapes = {line.replace("{item}", "*").replace("{enrollment}", "*") for line in told}
+    shapes = {re.sub(r"\{\w+\}", "*", line) for line in told}
     assert set(_addresses()) - shapes == set()
 
 
@@ -133,7 +146,7 @@ def _addresses() -> list[str]:
             for entry in resolver.url_patterns:
                 assert isinstance(entry, URLPattern)
                 view = getattr(entry.callback, "view_class")  # noqa: B009 - the framework sets it
-                route = str(entry.pattern).replace("<uuid:pk>", "*").replace("<int:pk>", "*")
+                route = re.sub(r"<\w+:\w+>", "*", str(entry.pattern))
                 methods = [m.upper() for m in ("get", "post", "put", "patch", "delete") if hasattr(view, m)]
                 found += [f"{method} /api/v1/{route}" for method in methods]
     assert len(found) > 10
