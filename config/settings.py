@@ -60,7 +60,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sync.tasks.advance_runs", "schedule": 5, "options": {"queue": "low", "expires": 5},
     },
     "advance-retry-runs": {
-        "task": "interventions.tasks.advance_retry_runs", "schedule": 2, "options": {"queue": "normal", "expires": 2},
+        "task": "sync.tasks.advance_retry_runs", "schedule": 2, "options": {"queue": "normal", "expires": 2},
     },
     "audit-recent": {
         "task": "sync.tasks.audit_recent", "schedule": SYNC_AUDIT_SECONDS,

@@ -5,7 +5,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from interventions import intake
+from interventions import intake, retry_runs
 from interventions import operations as interventions
 from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
 
@@ -48,6 +48,12 @@ def audit_recent() -> None:
 def advance_runs() -> None:
     """Take the runs that staff started further."""
     repair.advance_for_workers()
+
+
+@shared_task(ignore_result=True)
+def advance_retry_runs() -> None:
+    """Take every bulk retry one step further."""
+    retry_runs.advance_all(at=timezone.now())
 
 
 @shared_task(ignore_result=True)

@@ -110,9 +110,13 @@ def obstructed(table: str, check: str) -> Iterator[Callable[[], None]]:
     sql("CREATE FUNCTION obstructed() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT EXISTS (SELECT FROM obstacle)'")
     try:
         with refusing(table, f"({check}) OR NOT obstructed()"):
-            yield lambda: sql("DELETE FROM obstacle") and None
+            yield _lift
     finally:
         sql("DROP FUNCTION obstructed; DROP TABLE obstacle")
+
+
+def _lift() -> None:
+    sql("DELETE FROM obstacle")
 
 
 @contextmanager

@@ -96,12 +96,12 @@ def begin(
 
 def title_of(asked: QueryDict) -> str:
     """Say what a filter of the inbox narrows to, without the words of a search: they may be somebody's name."""
-    if asked.get("cause__exact"):
-        detail = reasons.detail_of(asked["cause__exact"])
-        parts = asked["cause__exact"].split(":")
-        return reasons.headline(parts[0], parts[3] if len(parts) > 3 else "", detail)
-    words = [asked[name] for name in ("target", "code") if asked.get(name)]
-    return ", ".join([*words, *(["a search"] if asked.get("q") else [])]) or "Everything that needs a person"
+    given = {name: str(asked.get(name, "")) for name in ("cause__exact", "target", "code", "q")}
+    if cause := given["cause__exact"]:
+        parts = cause.split(":")
+        return reasons.headline(parts[0], parts[3] if len(parts) > 3 else "", reasons.detail_of(cause))
+    words = [word for word in (given["target"], given["code"], given["q"] and "a search") if word]
+    return ", ".join(words) or "Everything that needs a person"
 
 
 def _plan(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpResponse:

@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from interventions import operations
-from interventions.failpoints import POINTS
 from interventions.models import Intervention
+from interventions.points import POINTS
 from sync import delivery
 from tests import fakes
 from tests.concurrency.test_killed_between import KILLED

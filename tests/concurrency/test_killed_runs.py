@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from interventions.failpoints import POINTS
 from interventions.models import History
 from interventions.operations import adopt_value
+from interventions.points import POINTS
 from sync import repair, runs
 from sync.models import Debt, LostValue, Run, RunChange, RunState
 from tests import fakes

@@ -13,7 +13,8 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 
 from interventions import failpoints
-from interventions.failpoints import POINTS, FailpointReached, reach
+from interventions.failpoints import FailpointReached, reach
+from interventions.points import POINTS
 from tests import fakes
 
 POINT, OTHER = "sync.after_commit", "sync.after_fan_out"

@@ -133,7 +133,7 @@ class TestARun:
     def test_leaves_to_others_what_they_try_and_counts_what_was_mended_meanwhile(self, mended: list[User]) -> None:
         run = started()
         items = list(Intervention.objects.order_by("timestamp", "pk"))
-        Enrollment.objects.filter(user_id=items[-1].person_id).update(bio="A later edit.")
+        Enrollment.objects.filter(user_id=str(items[-1].person_id)).update(bio="A later edit.")
         fakes.settled()
         run = step(run)
         other = Intervention.objects.filter(pk=items[-2].pk)

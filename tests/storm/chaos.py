@@ -17,6 +17,7 @@ import psycopg
 import redis
 
 from interventions import failpoints
+from interventions.points import POINTS
 from tests.processes import Copy
 
 # What anybody may lock while others write: the three tables, and the one that an address given up goes into.
@@ -88,8 +89,8 @@ class Chaos:
         self._count_ordered()
         if time.monotonic() - self._ordered_at < POINTS_SECONDS:
             return
-        of_web = sorted(point for point in failpoints.POINTS if point.startswith(OF_WEB))
-        others = sorted(failpoints.POINTS.keys() - set(of_web))
+        of_web = sorted(point for point in POINTS if point.startswith(OF_WEB))
+        others = sorted(POINTS.keys() - set(of_web))
         points = self.rnd.sample(others, WORKERS_AT_ONCE)
         if self.rnd.random() < WEB_SHARE:
             points.append(self.rnd.choice(of_web))

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from interventions.failpoints import POINTS
+from interventions.points import POINTS
 
 
 class Command(BaseCommand):
