@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("interventions", "0006_adopt_value_and_failed_requests"),
+        ("interventions", "0007_reports_by_key"),
     ]
 
     operations = [
