@@ -67,7 +67,7 @@ class Chaos:
             fault = self.rnd.choice([self.crash_postgres, self.kill_backend]) if is_crash else None
             if not is_crash and self._count(KILLS) > AT_POINTS * self.hits[KILLS, AT_FAILPOINT] + AT_POINTS:
                 # Whoever works comes to a point by itself, as soon as it works again.
-                fault = self.lock_tables
+                fault = self.order_deaths
             with suppress(psycopg.Error, redis.RedisError, ProcessLookupError):
                 (fault or self.rnd.choices(faults, weights)[0])()
             time.sleep(every_seconds * self.rnd.uniform(0.5, 1.5))
