@@ -51,7 +51,18 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
     if drill.may_drill(request):
         link = {"title": "Drill", "icon": "experiment", "link": reverse("drill")}
         found.append({"title": "Development", "items": [link]})
-    return [group for group in found if group["items"]]
+    found = [group for group in found if group["items"]]
+    _mark_here(request, [item for group in found for item in group["items"]])
+    return found
+
+
+def _mark_here(request: HttpRequest, links: list[dict[str, Any]]) -> None:
+    """Mark the one link that leads here; what lies below another page is not that page."""
+    front = reverse("admin:index")
+    below = (link["link"] for link in links if link["link"] != front and request.path.startswith(link["link"]))
+    here = max(below, key=len, default=front if request.path == front else "")
+    for link in links:
+        link["active"] = link["link"] == here
 
 
 def _pages(request: HttpRequest) -> list[dict[str, Any]]:

@@ -157,10 +157,10 @@ def as_csv(run: RetryRun) -> Iterator[str]:
 
 def _judge(run: RetryRun, counts: Counter[str]) -> None:
     """Decide by the first ones: one that failed again stops the run; while one has no answer, everything waits."""
-    if counts["failed"]:
+    if counts["failed"] and counts["waiting"]:
         before, run.state = run.state, RetryState.STOPPED
         _note(run, "run_stop", SYSTEM, before)
-    elif not counts["asked"] and counts["fixed"]:
+    elif not counts["asked"] and (counts["fixed"] or counts["failed"]):
         run.is_past_canary, run.state = True, RetryState.RUNNING
 
 

@@ -99,7 +99,7 @@ def title_of(asked: QueryDict) -> str:
     given = {name: str(asked.get(name, "")) for name in ("cause__exact", "target", "code", "q")}
     if cause := given["cause__exact"]:
         parts = cause.split(":")
-        return reasons.headline(parts[0], parts[3] if len(parts) > 3 else "", reasons.detail_of(cause))
+        return f"{parts[0]}: {reasons.line(parts[0], parts[3] if len(parts) > 3 else '', reasons.detail_of(cause))}"
     words = [word for word in (given["target"], given["code"], given["q"] and "a search") if word]
     return ", ".join(words) or "Everything that needs a person"
 

@@ -117,6 +117,12 @@ class TestARun:
         assert counts(run) == {RetryOutcome.FAILED: 5, RetryOutcome.WAITING: PEOPLE - 5}
         assert step(run).state == RetryState.STOPPED, "a person decides"
 
+    def test_that_is_no_larger_than_its_first_ones_has_nothing_to_stop(self, broken: list[User]) -> None:
+        few = Intervention.objects.filter(pk__in=Intervention.objects.values_list("pk", flat=True)[:3])
+        run = retry_runs.plan(items=few, title="three", by="user:1", at=timezone.now())
+        run = to_the_end(retry_runs.switch(run_id=run.pk, action="start", by="user:1", at=timezone.now()))
+        assert (run.state, counts(run)) == (RetryState.DONE, {RetryOutcome.FAILED: 3})
+
     def test_goes_on_after_a_stop_when_a_person_says_so(self, trouble: Trouble) -> None:
         run = step(step(started()))
         trouble.lift()
