@@ -60,9 +60,11 @@ def add(entries: Sequence[Entry]) -> None:
     """
     Put the entries into the log, all of them or none; again is the same as once.
 
-    Of entries with the same operation and entity the first becomes an item, and none while such an item is open. Waits
-    200 ms at most for a lock: a log that somebody has locked must not hold up whose request reports a failure. Raises
-    django.db.Error.
+    Of entries with the same operation and entity the first becomes an item, and none while such an item is open, also
+    where several callers report it at the same moment: each waits until who reported it before has committed, 50 ms at
+    most for all entries. Whoever takes longer than that, or reads by a snapshot from before (REPEATABLE READ), leaves a
+    second item: better than a caller who waits for somebody's long transaction. Waits 200 ms at most for a log that
+    somebody has locked. Raises django.db.Error.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT intervention_report(%s::jsonb)", [json.dumps([vars(one) for one in entries])])

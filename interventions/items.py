@@ -86,18 +86,21 @@ WITH reopened AS (
 FROM (SELECT id, 'reopened' AS action, 'resolved' AS before, 'reopened' AS after FROM reopened) AS noted
 """
 # Found by the index that keeps them single: by person and by name at once the whole log was read for each batch.
+# New is what bears the id it was given: an item that somebody else opens meanwhile is not in `before` either.
 _OPEN = f"""
-WITH before AS (
+WITH given AS MATERIALIZED (
+    SELECT gen_random_uuid() AS id, f.*
+    FROM jsonb_to_recordset(%(failures)s::jsonb)
+        AS f (entity_id text, person_id bigint, target text, error text, code text, cause text, attempts int)
+), before AS (
     SELECT id, state FROM manual_intervention_log
     WHERE NOT resolved AND target <> '' AND operation = 'sync' AND entity_id = ANY(%(entities)s::text[])
 ), opened AS (
     INSERT INTO manual_intervention_log AS item
-        (operation, entity_id, person_id, target, error, code, cause, attempts, last_failed_at, timestamp, payload)
-    SELECT 'sync', f.entity_id, f.person_id, f.target, f.error, f.code, f.cause, f.attempts, %(at)s, %(at)s,
+        (id, operation, entity_id, person_id, target, error, code, cause, attempts, last_failed_at, timestamp, payload)
+    SELECT f.id, 'sync', f.entity_id, f.person_id, f.target, f.error, f.code, f.cause, f.attempts, %(at)s, %(at)s,
            jsonb_strip_nulls(jsonb_build_object('person_id', f.person_id, 'target', f.target))
-    FROM jsonb_to_recordset(%(failures)s::jsonb)
-        AS f (entity_id text, person_id bigint, target text, error text, code text, cause text, attempts int)
-    ORDER BY f.entity_id, f.target
+    FROM given AS f ORDER BY f.entity_id, f.target
     ON CONFLICT (operation, entity_id, target) WHERE NOT resolved AND target <> '' DO UPDATE
     SET error = excluded.error, code = excluded.code, cause = excluded.cause, attempts = excluded.attempts,
         last_failed_at = excluded.last_failed_at, retry_until = NULL, retry_by = NULL,
@@ -105,9 +108,10 @@ WITH before AS (
     RETURNING item.id)
 {_NOTE}
 FROM (
-    SELECT id, CASE WHEN before.state IS NULL THEN 'opened' ELSE 'retry_failed' END AS action, before.state AS before,
+    SELECT id, CASE WHEN given.id IS NULL THEN 'retry_failed' ELSE 'opened' END AS action, before.state AS before,
            'open' AS after
-    FROM opened LEFT JOIN before USING (id) WHERE before.state IS NULL OR before.state = 'retrying') AS noted
+    FROM opened LEFT JOIN given USING (id) LEFT JOIN before USING (id)
+    WHERE given.id IS NOT NULL OR before.state = 'retrying') AS noted
 """
 
 
