@@ -10,7 +10,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from interventions.admin import changelist
-from interventions.admin import item as item_page
 from interventions.models import History, Intervention, State
 from interventions.operations import log_manual_intervention_needed
 from tests import fakes
@@ -175,16 +174,6 @@ class TestRetry:
         assert "2 retries started." in client.post(INBOX, selected, follow=True).content.decode()
         again = client.post(RETRY, {"item": [str(item.pk) for item in items()]}, follow=True).content.decode()
         assert "0 retries started, 2 were retrying or resolved already." in again
-
-    def test_takes_a_bounded_number_at_once_and_says_so(
-        self, refused: list[User], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(item_page, "MOST_RETRIED", 1)
-        selected = {"action": "retry_selected", "select_across": "1", "_selected_action": [str(items()[0].pk)]}
-        page = desk("retry_intervention").post(INBOX, selected, follow=True).content.decode()
-        assert "1 retry started." in page
-        assert "One press takes 1 at most." in page
-        assert [item.state for item in items()].count(State.RETRYING) == 1
 
     def test_leaves_the_item_open_when_the_target_fails_again(self, refused: list[User]) -> None:
         desk("retry_intervention").post(RETRY, {"item": str(items()[0].pk)})
