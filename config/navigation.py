@@ -44,7 +44,7 @@ PEOPLE = (
 def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Give the groups and their links in unfold's words; a group without links is left out."""
     front = {"title": "Front page", "icon": "home", "link": reverse("admin:index")}
-    found = [
+    found: list[dict[str, Any]] = [
         {"title": "Desk", "items": [front, *_links(request, DESK), *_pages(request)]},
         {"title": "People", "items": _links(request, PEOPLE)},
     ]
