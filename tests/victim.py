@@ -18,7 +18,7 @@ from django.db import connection, transaction  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from interventions import intake, items, operations, spool  # noqa: E402
+from interventions import intake, items, operations, retry_runs, spool  # noqa: E402
 from interventions.models import Intervention  # noqa: E402
 from sync import belated, claims, deletion, delivery, doorbell, leases, repair, runs, switches, tasks  # noqa: E402
 from sync.models import Debt, LostValue, RunState  # noqa: E402
@@ -37,6 +37,14 @@ def edit(session: str, bio: str, is_inline: bool = True) -> None:
     assert answer.status_code == 200, answer.content
     if not is_inline and doorbell.bell._thread:
         doorbell.bell._thread.join(3)
+
+
+def retry_in_bulk() -> None:
+    """Plan a bulk retry of everything, start it, and take its first step."""
+    at = timezone.now()
+    run = retry_runs.plan(items=Intervention.objects.all(), title="all", by=BY, at=at)
+    retry_runs.switch(run_id=run.pk, action="start", by=BY, at=at)
+    retry_runs.advance_all(at=at)
 
 
 def retry() -> None:
@@ -155,7 +163,7 @@ def erase(person: int, media: str) -> None:
 
 
 WORKS: dict[str, Callable[..., Any]] = {
-    "edit": edit, "retry": retry, "resolve": resolve, "take_in": take_in,
+    "edit": edit, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
     "append": append, "lease": lease, "link": link, "reset_breaker": reset_breaker, "retire": retire,

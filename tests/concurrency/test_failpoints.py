@@ -33,6 +33,7 @@ WORK = {
     "sync.quarantine": ("quarantine", {}),
     "interventions": ("drain", {}),
     "interventions.retry": ("retry", {}),
+    "interventions.run": ("retry_in_bulk", {}),
     "interventions.resolve": ("resolve", {}),
     "interventions.spool": ("take_in", {}),
     "interventions.intake": ("take_in", {}),
