@@ -4,12 +4,35 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import task_prerun
 from django.db import close_old_connections
+from kombu.connection import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("keepwell")
+
+class Watchful(Connection):
+    """
+    A connection to the broker that looks every second whether a lost one is back.
+
+    The library waits two seconds longer each time, up to thirty: after a long outage everything would stand still for as
+    long again.
+    """
+
+    def ensure_connection(self, *args: Any, **words: Any) -> Any:
+        """Connect, however often it takes; who names other intervals gets those."""
+        patience = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
+        return super().ensure_connection(*args, **patience | words)  # type: ignore[no-untyped-call]
+
+
+class WatchfulAMQP(AMQP):
+    """Celery's messages over such connections."""
+
+    Connection = Watchful
+
+
+app = Celery("keepwell", amqp=WatchfulAMQP)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from kombu.exceptions import OperationalError
 from redis import Redis
 
+from config.celery import app
 from config.embedded import places, running, valkey
 from sync.doorbell import Doorbell, bell
 from tests import fakes
@@ -131,3 +133,12 @@ class TestDoorbell:
         if error is KeyError:
             for thread in served:
                 thread.join(10)  # its last words belong to this test, not to the next one
+
+
+def test_a_worker_looks_every_second_whether_the_broker_is_back() -> None:
+    """Waits that grow to half a minute made everything stand still for as long after a long outage."""
+    gone = app.connection_for_read(url="redis://127.0.0.1:1/0")
+    waits: list[float] = []
+    with pytest.raises(OperationalError):
+        gone.ensure_connection(lambda _, seconds: waits.append(seconds), 3)
+    assert waits == [1, 1, 1]
