@@ -29,7 +29,9 @@ LIMIT_UPDATE = (
 WORKER = """
 import django
 django.setup()
+from django.conf import settings
 from django.db import connection
+settings.DEBUG = False
 from sync import delivery
 from sync.models import Debt
 connection.ensure_connection()

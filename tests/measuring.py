@@ -14,6 +14,7 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 from django.db import connections
+from django.test import override_settings
 from django.utils import timezone
 
 from config import embedded
@@ -130,8 +131,12 @@ def surroundings() -> str:
 
 @contextmanager
 def bench() -> Iterator[None]:
-    """Run servers of our own with every table and the net as it is declared now; nothing is left behind."""
-    with embedded.servers(conftest.VAR_DIR):
+    """
+    Run servers of our own with every table and the net as it is declared now; nothing is left behind.
+
+    Not in development mode, in which Django remembers every statement.
+    """
+    with embedded.servers(conftest.VAR_DIR), override_settings(DEBUG=False):
         call_command("migrate", verbosity=0)
         triggers.install()
         try:
