@@ -53,6 +53,10 @@ class Worker:
         finally:
             connections.close_all()
 
+    def has_stopped(self) -> bool:
+        """Whether it is done, or is held."""
+        return self.work.done() or self.gate.is_reached.is_set()
+
     def end(self, *, must_die: bool) -> None:
         """Let it go on, or die in the middle of its transaction; raises what it raised besides."""
         self.gate.must_die = must_die

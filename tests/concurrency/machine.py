@@ -16,7 +16,7 @@ from sync import delivery, ledger, repair, tasks, triggers
 from sync.models import Ledger
 from tests import fakes, oracle
 from tests.concurrency.held import Gate, Worker
-from tests.concurrency.writers import AVATARS, COPIES, KEYS, PROFILES, SOURCES, TABLES, Column, Spot, Writer
+from tests.concurrency.writers import AVATARS, COPIES, KEYS, PROFILES, REPEATED, SOURCES, TABLES, Column, Spot, Writer
 from therapists.models import Enrollment, Profile, User
 
 PEOPLE = (1, 2)
@@ -242,17 +242,23 @@ class Engine(RuleBasedStateMachine):
     def commit_beside_a_waiting_worker(self, which: int, person: int, column: Column) -> None:
         """Somebody writes a fact again, holds its copies, and commits while a worker waits for them, if it ever does."""
         self._owe(which, person, column)
+        older, had = self._newest(column, person), self._copied(column, person)
         for written in (*COPIES, column):
             self.write(which, person, written, is_committed=False)
-        worker = Worker(Gate("nowhere"))
+        # Held after its first batch: the next one may mend what this one spoiled.
+        self.worker = worker = Worker(Gate("sync.batch.after_commit"))
+        failpoints._orders = worker.gate  # type: ignore[assignment]
         worker.start()
         fakes.wait_until(
-            lambda: worker.work.done() or (worker.pid and fakes.waits_for_a_lock(worker.pid)),
+            lambda: worker.has_stopped() or (worker.pid and fakes.waits_for_a_lock(worker.pid)),
             what="the worker is done, or waits for whoever writes",
         )
         if self._is_open(which):
             self.end(which, "COMMIT")
-        worker.end(must_die=False)
+        fakes.wait_until(worker.has_stopped, what="the worker's first batch is over")
+        if older not in (had, self._newest(column, person)):
+            assert self._copied(column, person) != older, "P2: an older value over a newer one"
+        self.let_worker_go(must_die=False)
 
     @precondition(lambda self: self.worker is None)
     @rule(is_day=st.booleans())
@@ -346,6 +352,20 @@ class Engine(RuleBasedStateMachine):
         """Write and commit above READ COMMITTED, where nothing is copied and everything is owed."""
         self.writers[which].begin(is_repeatable=True)
         self.write(which, person, column, is_committed=True)
+
+    def _newest(self, column: Column, person: int) -> Any:
+        """Give the source's value that was committed last, as far as anybody here wrote one."""
+        return self.sources.get((column.table, column.name, person))
+
+    def _copied(self, column: Column, person: int) -> Any:
+        """Give what the copy says that repeats the source word for word; None: there is none, or it has no row."""
+        if column not in REPEATED:
+            return None
+        copy = REPEATED[column]
+        found = self.stage.eye.execute(
+            f"SELECT {copy.name} FROM {copy.table} WHERE {KEYS[copy.table]} = %s", [person]
+        ).fetchone()
+        return found and found[0]
 
     def _value(self, column: Column) -> Any:
         self.number += 1

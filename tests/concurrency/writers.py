@@ -41,6 +41,11 @@ SOURCES = (
 )  # fmt: skip
 AVATARS = (Column(USERS, "avatar_url"), Column(ENROLLMENTS, "profile_image_url"), Column(PROFILES, "profile_image_url"))
 COPIES = (Column(PROFILES, "bio"), Column(USERS, "is_verified"), Column(ENROLLMENTS, "full_name"))
+# Copies that say their source's own words, so that an older value is told from a newer one.
+REPEATED = {
+    Column(ENROLLMENTS, "bio"): Column(PROFILES, "bio"),
+    Column(USERS, "full_name"): Column(ENROLLMENTS, "full_name"),
+}
 
 
 @dataclass
