@@ -207,7 +207,10 @@ def _noted(target: str, call: Call, at: dt.datetime) -> State | None:
 
 
 def _note(target: str, call: Call, at: dt.datetime) -> State | None:
-    before = _locked(target, makes=True)
+    # What a probe found out nobody else finds out: it waits, as long as a batch waits for a lock, for whoever just looks.
+    state = states().get(target, State())
+    is_probe = state.word is Word.OPEN and state.probe in call.answered | call.failed
+    before = _locked(target, makes=True, waits=is_probe)
     if before is None:
         return None
     after = breaker.note(before, call, at, limits())
@@ -243,11 +246,11 @@ def _failure(target: str, state: State, call: Call) -> items.TargetFailure:
     )  # fmt: skip
 
 
-def _locked(target: str, *, makes: bool = False) -> State | None:
+def _locked(target: str, *, makes: bool = False, waits: bool = False) -> State | None:
     """Lock a breaker's row and give its state; None: somebody else has it. Without a row: all is well."""
     if makes:
         Breaker.objects.bulk_create([Breaker(target=target)], ignore_conflicts=True)
-    row = Breaker.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=target).first()
+    row = Breaker.objects.select_for_update(skip_locked=not waits, no_key=True).filter(pk=target).first()
     if row is not None:
         return _state(row)
     return None if Breaker.objects.filter(pk=target).exists() else State()

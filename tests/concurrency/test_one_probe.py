@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connections
 from django.utils import timezone
@@ -15,6 +16,7 @@ from sync import breaker_state, delivery
 from sync.models import Attempt, Ledger
 from sync.stops import Breaker
 from tests import fakes
+from tests.concurrency.held import Gate, Worker
 from tests.factories import therapists
 from therapists.models import Enrollment, User
 
@@ -87,3 +89,20 @@ def test_p9_a_ramp_lets_no_more_through_to_many_than_to_one(people: list[User]) 
     pulled = pull_together(at)
     assert sum(pulled) == 5
     assert Ledger.objects.filter(is_paused=True).count() == 3
+
+
+def test_p9_what_a_probe_found_out_is_noted_though_somebody_looks_at_that_moment(people: list[User]) -> None:
+    with fakes.locked_table(TARGET):
+        open_breaker(people)
+        Breaker.objects.update(probe_at=timezone.now())
+        assert breaker_state.pull_forward(timezone.now()) == 1
+        worker = Worker(Gate("nowhere"))
+        with psycopg.connect(fakes.database_url()) as other:
+            other.execute("SELECT FROM sync_breaker FOR NO KEY UPDATE")
+            worker.start()
+            fakes.wait_until(
+                lambda: worker.has_stopped() or (worker.pid and fakes.waits_for_a_lock(worker.pid)),
+                what="the probe's worker wants to note what it found out",
+            )
+        worker.end(must_die=False)
+    assert Breaker.objects.get().probe_seconds == 120
