@@ -78,6 +78,7 @@ class Http:
             status = connection.getresponse().status
         except ConnectionRefusedError:
             self.journal.fail(number, "nobody there")
+            # The web is down: a pace for the next write, so that a journal is no list of refusals.
             time.sleep(0.2)
             return
         except (OSError, http.client.HTTPException):
