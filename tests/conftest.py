@@ -45,6 +45,15 @@ from tests.factories import Cast, assemble_cast  # noqa: E402
 KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes of `-n` begin as this one did: each starts servers of its own."""
+    if config.getoption("numprocesses", None):
+        if not OWN_SERVERS:
+            raise pytest.UsageError("Servers that the environment names serve one process: leave -n out.")
+        for name in ("VAR_DIR", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"):
+            del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[None]:
     """A PostgreSQL and a Valkey that run."""

@@ -31,7 +31,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# Of the package and no longer: while Playwright drives a browser, Django refuses this thread's database work.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     program = chromium()
@@ -43,7 +44,7 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keepwell(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Copy]:
     """`make run` as a newcomer sees it: every process, demo data, a sign-in."""
     copy = Copy(Path(tmp_path_factory.mktemp("browser")) / "var", is_demo=True)
