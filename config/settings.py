@@ -62,6 +62,9 @@ CELERY_BEAT_SCHEDULE = {
     "advance-retry-runs": {
         "task": "sync.tasks.advance_retry_runs", "schedule": 2, "options": {"queue": "normal", "expires": 2},
     },
+    "follow-causes": {
+        "task": "sync.tasks.follow_causes", "schedule": 5, "options": {"queue": "normal", "expires": 5},
+    },
     "audit-recent": {
         "task": "sync.tasks.audit_recent", "schedule": SYNC_AUDIT_SECONDS,
         "options": {"queue": "low", "expires": SYNC_AUDIT_SECONDS},

@@ -29,7 +29,14 @@ _PRIVATE = re.compile(
     r"DETAIL:.*+|(?<!\S)[^\s@]*+@\S*+|(?<!\w)\w++://\S*+|'[^']*+'|\"[^\"]*+\"|“[^”]*+”|=\([^)]*+\)"
     r"|\+?\d(?:[ ()./-]{0,3}\d){6,}+"
 )
-_DIGITS = re.compile(r"\d+")
+# What differs from one failure of a kind to the next: ids, dates, numbers, and whatever stands where they are listed.
+_VARYING = re.compile(
+    r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|(?<![^\W_])(?=[^\W\d_]*+\d)[^\W_]++"
+    r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]{0,4}day)?\b"
+    r"|\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t|tember)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)\b"
+)
+_LISTED = re.compile(r"#(?:[\s,;:./+-]{0,3}#)+")
 # Read past whatever a class of somebody's makes of these names.
 _name_of: Callable[[object], str] = type.__dict__["__name__"].__get__
 _args_of: Callable[[object], tuple[object, ...]] = BaseException.__dict__["args"].__get__
@@ -75,8 +82,8 @@ def masked(told: str) -> str:
 
 
 def pattern(told: str) -> str:
-    """Give what texts of one kind share: the text with every number replaced."""
-    return _DIGITS.sub("#", told)
+    """Give what texts of one kind share: numbers, dates and words with a digit in them, such as ids, are replaced."""
+    return _LISTED.sub("#", _VARYING.sub("#", told))
 
 
 def data(value: object) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
-from interventions import cleaning
+from interventions import cleaning, fingerprint
 from interventions.correlation import request_id
 
 _NAME_BYTES, _KEY_BYTES, _KEY_SEEN = 100, 100, 1000
@@ -38,10 +38,11 @@ def entry(*, operation: object, entity_id: object, error: object, payload: objec
     code, told = cleaning.code(error), cleaning.text(error) or "Nothing was said about it."
     # Failures of an exception share its code. Those of a text share the text, whatever the numbers in it are.
     kind = f"reported.{_digest(cleaning.pattern(told))}" if code == cleaning.REPORTED else "reported"
-    word = name.replace(":", ".")
+    # Whoever names an operation after somebody names every one of them alike.
+    word = cleaning.pattern(name)
     return Entry(
         id=str(uuid.uuid4()), at=at.isoformat(), operation=name, entity_id=_key(entity_id), error=told, code=code,
-        cause=f":{word}:{kind}:{code.replace(':', '.')}:{word}",
+        cause=fingerprint.of(target="", operation=word, kind=kind, code=code, detail=word),
         payload=None if payload is None else cleaning.data(payload), request_id=request_id.get(),
     )  # fmt: skip
 

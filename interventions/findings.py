@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from interventions import fingerprint
 from interventions.items import SYSTEM, line
 from interventions.models import History, Resolution, State
 
@@ -59,7 +60,8 @@ def review(
     Where the look was not `is_complete`, nothing is taken for gone.
     """
     words: dict[str, Any] = {
-        "operation": operation, "target": target, "at": at, "cause": f"{target}:{operation}:identity:{operation}:",
+        "operation": operation, "target": target, "at": at,
+        "cause": fingerprint.of(target=target, operation=operation, kind="identity", code=operation, detail=""),
         "findings": json.dumps(
             [
                 {"entity_id": f.entity_id, "error": f.error, "person_id": f.person_id, "payload": f.members}

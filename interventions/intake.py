@@ -12,7 +12,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from django.utils import timezone
 
-from interventions import cleaning, entries, items, spool
+from interventions import cleaning, entries, fingerprint, items, spool
 from interventions.entries import Entry
 from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
@@ -94,7 +94,8 @@ def _of_no_room(number_id: uuid.UUID, path: Path, number: int) -> Waiting:
         operation=SPOOL, entity_id=number_id, payload={"failures": number}, at=timezone.now(),
         error=f"{number} failures found no room in the spool. The logs have them: interventions.log.lost.",
     )  # fmt: skip
-    return Waiting(path, replace(made, id=str(number_id), code=NO_ROOM, cause=f":{SPOOL}:full:{NO_ROOM}:{SPOOL}"))
+    cause = fingerprint.of(target="", operation=SPOOL, kind="full", code=NO_ROOM, detail=SPOOL)
+    return Waiting(path, replace(made, id=str(number_id), code=NO_ROOM, cause=cause))
 
 
 def _take(batch: Sequence[Waiting], report: Intake) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 
-from interventions import cleaning, spool
+from interventions import cleaning, fingerprint, spool
 from interventions.arrays import array
 from interventions.correlation import request_id
 from interventions.failpoints import reach
@@ -43,7 +43,9 @@ class TargetFailure:
     @property
     def cause(self) -> str:
         """What items of the same reason share."""
-        return ":".join([self.target, SYNC, self.failure_class, self.code, self.detail])
+        return fingerprint.of(
+            target=self.target, operation=SYNC, kind=self.failure_class, code=self.code, detail=self.detail
+        )
 
     @property
     def error(self) -> str:

@@ -5,7 +5,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from interventions import intake, retry_runs
+from interventions import causes, intake, retry_runs
 from interventions import operations as interventions
 from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
 
@@ -54,6 +54,12 @@ def advance_runs() -> None:
 def advance_retry_runs() -> None:
     """Take every bulk retry one step further."""
     retry_runs.advance_all(at=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def follow_causes() -> None:
+    """Bring the causes in line with the live items."""
+    causes.follow(at=timezone.now())
 
 
 @shared_task(ignore_result=True)

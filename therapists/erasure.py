@@ -54,7 +54,7 @@ _MENTIONS = (
 _LOG = {
     "id": None, "operation": None, "timestamp": None, "resolved_by": None, "person_id": None, "target": None,
     "code": None, "cause": None, "attempts": None, "last_failed_at": None, "retry_by": None, "attempt_id": None,
-    "entity_id": "CASE WHEN entity_id ~ '^[0-9]+$' THEN entity_id ELSE 'erased' END",
+    "assignee": None, "snoozed_until": None, "entity_id": "CASE WHEN entity_id ~ '^[0-9]+$' THEN entity_id ELSE 'erased' END",
     "error": "'erased'", "payload": "NULL", "resolution_notes": "NULL", "compared": "NULL",
     # What only mentions them stays open for whoever it is about.
     "resolved": f"resolved OR coalesce({_THEIRS}, false)", "retry_until": "NULL",
@@ -66,7 +66,19 @@ _ADMIN_LOG = {
     "id": None, "action_time": None, "object_id": None, "action_flag": None, "content_type_id": None, "user_id": None,
     "object_repr": "'erased'", "change_message": "''",
 }  # fmt: skip
+# Notes of staff about a cause: what names an address of theirs goes; the reason must say something.
+_CAUSE = {
+    "id": None, "fingerprint": None, "target": None, "code": None, "state": None, "first_at": None, "reopened_at": None,
+    "resolved_at": None, "owner": None, "acknowledged_at": None, "acknowledged_by": None, "snoozed_until": None,
+    "ignored_at": None, "ignored_until": None, "ignored_reason": "CASE WHEN ignored_reason <> '' THEN 'erased' END",
+    "note": "CASE WHEN note <> '' THEN 'erased' ELSE '' END",
+}  # fmt: skip
+_CAUSE_MENTIONS = (
+    "EXISTS (SELECT FROM unnest(%(addresses)s::text[]) AS address"
+    " WHERE strpos(lower(concat(note, ' ', ignored_reason)), address) > 0)"
+)
 SCRUBBED: dict[str, tuple[str, dict[str, str | None]]] = {
+    "intervention_cause": (_CAUSE_MENTIONS, _CAUSE),
     "manual_intervention_log": (f"({_THEIRS} OR {_MENTIONS}) AND error <> 'erased'", _LOG),
     "django_admin_log": (
         "object_repr <> 'erased' AND (user_id = ANY(%(people)s) OR (content_type_id, object_id) IN"
@@ -80,7 +92,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
     for table, columns in {
         "intervention_history": "id at actor action object_type object_id from_state to_state run_id request_id",
         "failed_request": "id operation hour number",
-        "intervention_retry_run": "id title state asked_by asked_at started_at moved_at finished_at is_past_canary",
+        "intervention_retry_run": "id title cause state asked_by asked_at started_at moved_at finished_at is_past_canary",
         "intervention_retry_run_item": "id run_id item_id person_id target outcome at",
         "sync_tombstone": "id person_id target row_id kind at applied_at hold_id",
         "sync_hold": "id target opened_at decided_at decided_by is_released",

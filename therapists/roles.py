@@ -16,6 +16,7 @@ _LOOK = (
     "interventions.view_history",
     "interventions.view_failedrequest",
     "interventions.view_retryrun",
+    "interventions.view_cause",
     "sync.view_debt",
     "sync.view_ledger",
     "sync.view_attempt",
@@ -26,10 +27,19 @@ _LOOK = (
     "sync.view_breaker",
     "sync.view_pause",
 )
-_OPERATE = ("interventions.retry_intervention", "interventions.resolve_intervention")
+_OPERATE = (
+    "interventions.retry_intervention",
+    "interventions.resolve_intervention",
+    "interventions.assign_intervention",
+    "interventions.snooze_intervention",
+    "interventions.acknowledge_cause",
+    "interventions.snooze_cause",
+    "interventions.note_cause",
+)
 _LEAD = (
     "interventions.accept_difference",
     "interventions.adopt_value",
+    "interventions.ignore_cause",
     "therapists.decide_enrollment",
     "therapists.merge_enrollment",
     "sync.repair_run",

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from interventions import fingerprint
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -115,10 +117,11 @@ def headline(target: str, code: str, detail: str) -> str:
 
 def detail_of(cause: str) -> str:
     """Give the object that a cause names last."""
-    return cause.rsplit(":", 1)[-1] if ":" in cause else ""
+    said = fingerprint.parts(cause)
+    return said.detail if said else ""
 
 
 def of_cause(cause: str) -> str:
     """Give the sentence of a cause's code; empty for what is no cause."""
-    parts = cause.split(":")
-    return reason(parts[3]).fact if len(parts) >= 5 else ""
+    said = fingerprint.parts(cause)
+    return reason(said.code).fact if said else ""

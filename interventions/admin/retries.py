@@ -21,7 +21,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from interventions import retry_runs
+from interventions import fingerprint, retry_runs
 from interventions.admin import reasons, sentences
 from interventions.models import Intervention, RetryOutcome, RetryRun, RetryState
 
@@ -98,8 +98,10 @@ def title_of(asked: QueryDict) -> str:
     """Say what a filter of the inbox narrows to, without the words of a search: they may be somebody's name."""
     given = {name: str(asked.get(name, "")) for name in ("cause__exact", "target", "code", "q")}
     if cause := given["cause__exact"]:
-        parts = cause.split(":")
-        return f"{parts[0]}: {reasons.line(parts[0], parts[3] if len(parts) > 3 else '', reasons.detail_of(cause))}"
+        said = fingerprint.parts(cause)
+        return (
+            f"{said.target}: {reasons.line(said.target, said.code, said.detail)}" if said else reasons.line("", "", "")
+        )
     words = [word for word in (given["target"], given["code"], given["q"] and "a search") if word]
     return ", ".join(words) or "Everything that needs a person"
 

@@ -45,6 +45,9 @@ ACTIONS = {
     "breaker_closed": "Works again: what was parked follows",
     "breaker_reset": "Tried at once, or its failures forgotten",
     "accepted:sql": "Marked resolved by a program that writes SQL",
+    "cause_opened": "Cause seen for the first time",
+    "cause_reopened": "Cause came back",
+    "cause_resolved": "Cause gone: nothing of it is open",
 }
 
 

@@ -17,7 +17,7 @@ from therapists.models import Enrollment, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INBOX = reverse("admin:interventions_intervention_changelist")
-CAUSE = "therapist_profiles:sync:refused:23514:refused_on_purpose"
+CAUSE = "v1:therapist_profiles:sync:refused:23514:refused_on_purpose"
 
 
 @pytest.fixture

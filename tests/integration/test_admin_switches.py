@@ -148,7 +148,7 @@ class TestAPersonsPage:
 def test_the_item_of_a_target_can_be_read(cast: Cast, lead: User) -> None:
     item = Intervention.objects.create(
         operation="sync", entity_id=TARGET, target=TARGET, code="55P03", error=f"{TARGET}: transient 55P03",
-        cause=f"{TARGET}:sync:transient:55P03:{TARGET}", attempts=6,
+        cause=f"v1:{TARGET}:sync:transient:55P03:{TARGET}", attempts=6,
     )  # fmt: skip
     client = client_of(lead)
     text = client.get(reverse("admin:interventions_intervention_change", args=[item.pk])).content.decode()

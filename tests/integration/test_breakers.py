@@ -101,7 +101,7 @@ class TestOpening:
         with opened(people):
             item = Intervention.objects.get()
             assert (item.person_id, item.target, item.code, item.resolved) == (None, TARGET, "55P03", False)
-            assert item.cause == f"{TARGET}:sync:transient:55P03:{TARGET}"
+            assert item.cause == f"v1:{TARGET}:sync:transient:55P03:{TARGET}"
             assert states(people) == {"parked"}
         assert fakes.silently_behind() == set()
         lines = History.objects.filter(object_type="target").values_list("actor", "action", "object_id")

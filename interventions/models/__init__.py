@@ -1,0 +1,22 @@
+"""Items that need a person, their causes, bulk retries, and the history of what people and the engine did with them."""
+
+from interventions.models.causes import Cause, CauseState
+from interventions.models.items import Intervention, RandomUUID, Resolution, State
+from interventions.models.records import FailedRequest, History, HistoryQuerySet
+from interventions.models.retry_runs import RetryOutcome, RetryRun, RetryRunItem, RetryState
+
+__all__ = [
+    "Cause",
+    "CauseState",
+    "FailedRequest",
+    "History",
+    "HistoryQuerySet",
+    "Intervention",
+    "RandomUUID",
+    "Resolution",
+    "RetryOutcome",
+    "RetryRun",
+    "RetryRunItem",
+    "RetryState",
+    "State",
+]
