@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from interventions.api import outside
 from interventions.api import urls as interventions
-from sync.admin import runs, switching
+from sync.admin import runs, switching, targets
 from sync.api import health
 from sync.api.standing import read_standing
 from therapists import images
@@ -24,6 +24,7 @@ urlpatterns = [
     path("admin/runs/", runs.listing, name="runs"),
     path("admin/runs/<uuid:run_id>/", runs.detail, name="run"),
     path("admin/week/", week.page, name="week"),
+    path("admin/targets/<slug:name>/", targets.page, name="target"),
     path("admin/switch/", switching.page, name="switch"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),

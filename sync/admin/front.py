@@ -11,19 +11,17 @@ from django.utils.http import urlencode
 from django.utils.timesince import timesince
 
 from interventions import queries as items
-from interventions.admin import reasons, sentences
+from interventions.admin import reasons
 from sync import queries, triggers
 from sync.admin import bars, readings, switching
-from sync.admin.readings import Hour, OperationLine, Reading, TargetLine, read
-from sync.pauses import Scope
-from sync.stops import Pause
+from sync.admin.readings import Hour, Reading, TargetLine, read
+from sync.admin.words import BAD, GOOD, LATE, PLAIN, operation_switch, target_switch
 from sync.triggers import Status
 
 CAUSES_SHOWN = 8
 # The desk's targets: fewer items than this wait for a person, and nothing is owed for longer.
 FEWER_ITEMS, OLDEST = 5, dt.timedelta(days=1)
 UNREAD = "cannot be read"
-GOOD, LATE, BAD, PLAIN = "kw-resolved", "kw-reopened", "kw-open", "kw-plain"
 
 
 @dataclass(frozen=True)
@@ -36,21 +34,6 @@ class Card:
     verdict: str
     look: str
     link: str = ""
-
-
-@dataclass(frozen=True)
-class Switch:
-    """A target or an operation, how it is in a word and a sentence, and what can be pressed."""
-
-    scope: Scope
-    key: str
-    title: str
-    word: str
-    look: str
-    note: str = ""
-    next_try_at: dt.datetime | None = None
-    is_paused: bool = False
-    may_reset: bool = False
 
 
 def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -142,30 +125,6 @@ def cause_line(cause: items.Cause) -> dict[str, Any]:
     }
 
 
-def target_switch(line: TargetLine) -> Switch:
-    """Say how a target is; what staff switched off comes before what its breaker says."""
-    if line.pause is not None:
-        return _paused(Scope.TARGET, line.target, line.target, line.pause)
-    word, look, begins = {
-        "working": ("working", GOOD, ""),
-        "recovering": ("recovering", LATE, "what waited follows, slowly at first"),
-        "throttled": ("asked to wait", LATE, "it said when to come back"),
-        "parked": ("parked", BAD, f"because {reasons.reason(line.code).fact}"),
-    }[line.word]
-    since = f" since {timezone.localtime(line.since):%H:%M:%S}" if line.since else ""
-    note = f"{begins}{since}".strip()
-    return Switch(
-        Scope.TARGET, line.target, line.target, word, look, note, line.next_try_at, may_reset=line.word != "working"
-    )
-
-
-def operation_switch(line: OperationLine) -> Switch:
-    """Say whether an operation is on."""
-    if line.pause is not None:
-        return _paused(Scope.OPERATION, line.key, line.title, line.pause)
-    return Switch(Scope.OPERATION, line.key, line.title, "on", GOOD)
-
-
 def charts(hours: list[Hour]) -> list[bars.Chart]:
     """Draw what was resolved and, separately, what opened."""
     return [
@@ -178,13 +137,6 @@ def age(moment: dt.datetime, now: dt.datetime) -> str:
     """Say how long ago, in the largest unit; under a minute, in seconds."""
     seconds = int((now - moment).total_seconds())
     return timesince(moment, now, depth=1) if seconds >= 60 else f"{max(seconds, 0)} seconds"
-
-
-def _paused(scope: Scope, key: str, title: str, pause: Pause) -> Switch:
-    who = sentences.who([pause.by])[pause.by]
-    said = f": “{pause.note}”" if pause.note else ""
-    note = f"by {who} since {timezone.localtime(pause.at):%-d %b, %H:%M}{said}"
-    return Switch(scope, key, title, "switched off", LATE, note, is_paused=True)
 
 
 def _unread(title: str, note: str, link: str = "") -> Card:

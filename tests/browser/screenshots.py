@@ -20,7 +20,7 @@ INBOX = "/admin/interventions/intervention/"
 LOOKED_AT = (
     ("front-page", "/admin/"), ("inbox", INBOX), ("drill", "/admin/drill/"),
     ("enrollments", "/admin/therapists/enrollment/"), ("history", "/admin/interventions/history/"),
-    ("repairs", "/admin/runs/"), ("week", "/admin/week/"),
+    ("repairs", "/admin/runs/"), ("target", "/admin/targets/therapist_profiles/"), ("week", "/admin/week/"),
 )  # fmt: skip
 PASSWORD = "keepwell-in-development"
 # Until the demo's debt has become items.

@@ -1,0 +1,69 @@
+"""A target's page: how it is and why, what is owed there, what was tried and done, and its switch."""
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from interventions import queries as items
+from interventions.admin import reasons, sentences
+from interventions.models import History
+from sync.admin import bars, readings, switching, tries, words
+from sync.admin.readings import read
+from sync.mirrors import declaration
+from sync.pauses import Scope
+
+LOOK = "sync.view_breaker"
+CHANGES_SHOWN = 15
+
+
+def page(request: HttpRequest, name: str) -> HttpResponse:
+    """Show one target to those who may look at breakers; switches post elsewhere and come back."""
+    response: HttpResponse = admin.site.admin_view(_page)(request, name)
+    return response
+
+
+@require_safe
+def _page(request: HttpRequest, name: str) -> HttpResponse:
+    if not request.user.has_perm(LOOK):
+        raise PermissionDenied
+    if name not in declaration().targets:
+        raise Http404("There is no such target.")
+    now = timezone.now()
+    lines = read(lambda: readings.targets(now))
+    line = next((one for one in lines.value or [] if one.target == name), None)
+    hours = read(lambda: tries.by_hour(now, target=name))
+    context = admin.site.each_context(request) | {
+        "title": name, "read_at": now, "line": line, "switch": words.target_switch(line) if line else None,
+        "advice": reasons.reason(line.code).advice if line and line.word == "parked" else "",
+        "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
+        "open": read(lambda: items.bounded_count(items.needing_a_person().filter(target=name))), "most": items.MOST_COUNTED,
+        "inbox_url": _inbox(target=name),
+        "charts": charts(hours.value) if hours.value is not None else [],
+        "failing": read(lambda: tries.failing(name, now)), "last": read(lambda: tries.last(name)),
+        "changes": read(lambda: changes(name)), "here": request.path,
+    }  # fmt: skip
+    return TemplateResponse(request, "admin/sync/target.html", context)
+
+
+def charts(hours: list[tries.HourOfTries]) -> list[bars.Chart]:
+    """Draw what tries mended and, separately, what failed."""
+    return [
+        bars.chart("Tries that mended", "kw-bar-good", [(hour.at, hour.settled) for hour in hours]),
+        bars.chart("Tries that failed", "kw-bar-bad", [(hour.at, hour.failed) for hour in hours]),
+    ]
+
+
+def changes(name: str) -> list[tuple[History, str, str]]:
+    """List what was last done to a target: the line, the actor by name, and the words."""
+    lines = list(History.objects.filter(object_type=Scope.TARGET, object_id=name).order_by("-id")[:CHANGES_SHOWN])
+    names = sentences.who({line.actor for line in lines})
+    return [(line, names[line.actor], sentences.ACTIONS.get(line.action, line.action)) for line in lines]
+
+
+def _inbox(**narrowed: str) -> str:
+    return f"{reverse('admin:interventions_intervention_changelist')}?{urlencode(narrowed)}"
