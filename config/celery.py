@@ -5,9 +5,11 @@ from typing import Any
 
 from celery import Celery
 from celery.app.amqp import AMQP
-from celery.signals import task_prerun
+from celery.signals import beat_init, before_task_publish, task_postrun, task_prerun
 from django.db import close_old_connections
 from kombu.connection import Connection
+
+from sync.pulse import BEAT, WORKER, pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -46,3 +48,20 @@ def look_after_sessions(**_: Any) -> None:
     worker that was idle while PostgreSQL went down would fail every task from then on.
     """
     close_old_connections()
+
+
+@task_postrun.connect(dispatch_uid="keepwell.worker")
+def tell_of_worker(task: Any = None, **_: Any) -> None:
+    """Let a worker's tasks tell that it lives: a worker that hangs in one says nothing."""
+    pulse.give(WORKER, str(getattr(getattr(task, "request", None), "hostname", "") or ""))
+
+
+@beat_init.connect(dispatch_uid="keepwell.beat")
+def watch_beat(**_: Any) -> None:
+    """Let each tick of beat tell of it; the broker may be away, so it is told before the message is sent."""
+    before_task_publish.connect(tell_of_beat, dispatch_uid="keepwell.tick")
+
+
+def tell_of_beat(**_: Any) -> None:
+    """Say that beat ticks."""
+    pulse.give(BEAT)

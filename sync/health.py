@@ -9,7 +9,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from interventions import spool
-from sync import queries, triggers
+from sync import pulse, queries, triggers
 from sync.models import Belated, Debt, Gap
 
 READ_MS = 2_000
@@ -44,12 +44,12 @@ def detail() -> dict[str, object]:
     """Give what staff look at: how old and how many the owed rows are, the net's parts, the gap. Raises DatabaseError."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
-        oldest = queries.oldest_owed()
+        oldest, now = queries.oldest_owed(), dt.datetime.now(dt.UTC)
         net = triggers.status()
         gap = Gap.objects.filter(audited_at=None).order_by("id").first()
         return {
             "oldest_owed_at": oldest and oldest.isoformat(),
-            "oldest_owed_seconds": oldest and round((dt.datetime.now(dt.UTC) - oldest).total_seconds()),
+            "oldest_owed_seconds": oldest and round((now - oldest).total_seconds()),
             "ledger": _ledger_states(),
             "debt_rows": Debt.objects.count(),
             "belated_rows": Belated.objects.count(),
@@ -58,6 +58,10 @@ def detail() -> dict[str, object]:
                 "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],
             },
             "spool": waiting(),
+            "signs": [
+                {"role": sign.role, "name": sign.name, "at": sign.at.isoformat(), "is_silent": sign.is_silent(now)}
+                for sign in pulse.signs()
+            ],
             "gap": gap and {"opened_at": gap.opened_at.isoformat(), "closed_at": gap.closed_at and gap.closed_at.isoformat()},
         }  # fmt: skip
 

@@ -10,7 +10,7 @@ from sync.stops import Breaker, Pause
 from sync.tombstones import Belated, Hold, Tombstone
 
 __all__ = [
-    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
+    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Pulse", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
 ]  # fmt: skip
 
 
@@ -186,6 +186,19 @@ class Audit(models.Model):
     class Meta:
         db_table = "sync_audit"
         default_permissions = ("view",)
+
+
+class Pulse(models.Model):
+    """When each worker and beat were last at it, by their names; written by them alone, and best effort."""
+
+    pk = models.CompositePrimaryKey("role", "name")
+    role = models.TextField()
+    name = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "sync_pulse"
+        default_permissions = ()
 
 
 class RunState(models.TextChoices):

@@ -44,7 +44,8 @@ def audit(*, owe: bool, is_full: bool = True) -> dict[str, int | None]:
         counts["unlinked"] = owe_unlinked() if owe else len(identity.unlinked())
     if not survey.unread and (owe or not survey.drift):
         # What was found and not owed must be found again.
-        marks.finish(begun, found=survey.as_json(), at=timezone.now())
+        compared = {"compared": surveys.compared_people()} if written is None else {}
+        marks.finish(begun, found=survey.as_json() | compared, at=timezone.now())
     if owe and written is None and not survey.unread:
         Gap.objects.filter(pk__in=closed).update(audited_at=timezone.now())
     return counts

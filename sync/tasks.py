@@ -7,7 +7,7 @@ from redis import RedisError
 
 from interventions import causes, intake, retry_runs
 from interventions import operations as interventions
-from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, repair
+from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, pulse, repair
 
 
 @shared_task(ignore_result=True)
@@ -76,6 +76,7 @@ def prune() -> None:
     identity.prune(at=timezone.now())
     deletion.prune(at=timezone.now())
     repair.prune(at=timezone.now())
+    pulse.prune(at=timezone.now())
 
 
 def _ring() -> None:

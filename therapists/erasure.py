@@ -99,6 +99,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "sync_breaker": "target word since failures lone recent probe_at probe_seconds probe throttled_until ramp_since"
         " ramp_taken code error_object",
         "sync_batch": "id pid backend_start server_start people deaths",
+        "sync_pulse": "role name at",
         "sync_gap": "id opened_at closed_at audited_at",
         "sync_audit": "id started_at finished_at is_full revision xid covered found",
         "sync_run": "id kind state undoes_id asked_by asked_at started_at moved_at finished_at is_for_workers until_person"

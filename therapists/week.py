@@ -1,13 +1,13 @@
 """The figures of the first week: how consistent the facts are, what needs a person, what failed in users' faces."""
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from interventions import failures
 from interventions.models import Intervention
 from sync import surveys
+from sync.consistency import Consistency, by_fact
 
 WEEK = dt.timedelta(days=7)
 FEWER_ITEMS = 5
@@ -17,21 +17,6 @@ WATCHED = {
     "Profile edit": "PATCH /api/v1/therapists/me/",
     "Therapist approval": "POST /api/v1/enrollments/<int:pk>/decision/",
 }
-
-
-@dataclass(frozen=True)
-class Consistency:
-    """Of so many persons whose fact is compared, how many have it equal in every place."""
-
-    fact: str
-    consistent: int
-    of: int
-
-    @property
-    def percent(self) -> float:
-        """From 0 to 100, never rounded up to 100."""
-        share = 100.0 * self.consistent / self.of if self.of else 100.0
-        return share if share in {0.0, 100.0} else min(99.99, max(0.01, round(share, 2)))
 
 
 @dataclass(frozen=True)
@@ -61,15 +46,14 @@ class Week:
 def figures(*, at: dt.datetime) -> Week:
     """Compare everybody now and count; takes as long as an audit. Raises DatabaseError when it cannot know."""
     survey = surveys.everybody()
-    return assembled(survey.unequal, surveys.compared_people(), at=at, unread=tuple(sorted(survey.unread)))
+    facts = by_fact(survey.unequal, surveys.compared_people())
+    return assembled(facts, at=at, unread=tuple(sorted(survey.unread)))
 
 
-def assembled(
-    unequal: Mapping[str, int], compared: Mapping[str, int], *, at: dt.datetime, unread: tuple[str, ...] = ()
-) -> Week:
+def assembled(facts: tuple[Consistency, ...], *, at: dt.datetime, unread: tuple[str, ...] = ()) -> Week:
     """Put together what an audit found and what is counted now."""
     return Week(
-        facts=tuple(Consistency(fact, of - min(of, unequal.get(fact, 0)), of) for fact, of in compared.items()),
+        facts=facts,
         open_interventions=Intervention.objects.filter(resolved=False).count(),
         errors=errors(at=at),
         unread=unread,

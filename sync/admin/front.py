@@ -12,21 +12,26 @@ from django.utils.timesince import timesince
 
 from interventions import queries as items
 from interventions.admin import reasons
-from sync import queries, triggers
-from sync.admin import bars, readings, switching
+from sync import consistency, pulse, queries, triggers
+from sync.admin import bars, readings, switching, tries
+from sync.admin.bars import Chart
 from sync.admin.readings import Hour, Reading, TargetLine, read
+from sync.admin.tries import HourOfTries
 from sync.admin.words import BAD, GOOD, LATE, PLAIN, operation_switch, target_switch
+from sync.consistency import LastKnown
+from sync.pulse import Sign
 from sync.triggers import Status
 
 CAUSES_SHOWN = 8
 # The desk's targets: fewer items than this wait for a person, and nothing is owed for longer.
 FEWER_ITEMS, OLDEST = 5, dt.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 UNREAD = "cannot be read"
 
 
 @dataclass(frozen=True)
 class Card:
-    """One number with its target. `verdict` says in a word what the colour says."""
+    """One number with its target. `verdict` says in a word what the colour says; `at` is when it was found."""
 
     title: str
     number: str
@@ -34,6 +39,7 @@ class Card:
     verdict: str
     look: str
     link: str = ""
+    at: dt.datetime | None = None
 
 
 def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +49,6 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = timezone.now()
     targets = read(lambda: readings.targets(now))
     operations = read(readings.operations)
-    hours = read(lambda: readings.hours(now))
     causes = read(lambda: items.causes(CAUSES_SHOWN))
     return context | {
         "may_see_numbers": True,
@@ -53,15 +58,17 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             needing_card(read(lambda: items.bounded_count(items.needing_a_person()))),
             oldest_card(read(queries.oldest_owed), now),
             retrying_card(targets),
-            net_card(read(triggers.status)),
+            consistency_card(read(consistency.last_known)),
         ],
+        "parts": [net_card(read(triggers.status)), *running_cards(read(pulse.signs), now)],
         "targets": targets,
-        "switches": [*map(target_switch, targets.value or []), *map(operation_switch, operations.value or [])],
-        "switches_are_known": targets.is_known and operations.is_known,
+        "target_switches": [target_switch(line) for line in targets.value or []],
+        "operations": operations,
+        "operation_switches": [operation_switch(line) for line in operations.value or []],
         "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
         "causes": [cause_line(cause) for cause in causes.value or []],
         "causes_are_known": causes.is_known,
-        "charts": charts(hours.value) if hours.value is not None else [],
+        "charts": [*tried(read(lambda: tries.by_hour(now))), *happened(read(lambda: readings.hours(now)))],
     }
 
 
@@ -125,18 +132,66 @@ def cause_line(cause: items.Cause) -> dict[str, Any]:
     }
 
 
-def charts(hours: list[Hour]) -> list[bars.Chart]:
-    """Draw what was resolved and, separately, what opened."""
+def consistency_card(known: Reading[LastKnown | None]) -> Card:
+    """Tell of how many facts every copy is equal, as the last full audit found."""
+    title = "Consistency"
+    if not known.is_known:
+        return _unread(title, "target: 100 %")
+    if known.value is None:
+        return Card(title, "not known yet", "no full audit has counted everybody", "unknown", BAD)
+    total = known.value.total
+    note = f"{total.consistent:,} of {total.of:,} facts equal everywhere,"
+    is_good, link = total.consistent == total.of, reverse("week")
+    verdict, look = ("on target", GOOD) if is_good else ("behind", LATE)
+    return Card(title, f"{total.percent:g} %", note, verdict, look, link, known.value.at)
+
+
+def running_cards(signs: Reading[list[Sign]], now: dt.datetime) -> list[Card]:
+    """Tell who of the workers and beat gave a sign of life, and when the last one did."""
     return [
-        bars.chart("Resolved per hour", "kw-bar-good", [(hour.at, hour.resolved) for hour in hours]),
-        bars.chart("Opened per hour", "kw-bar-bad", [(hour.at, hour.opened) for hour in hours]),
+        _running("Workers", signs, pulse.WORKER, now, "nothing is brought in line"),
+        _running("Beat", signs, pulse.BEAT, now, "nobody wakes the workers"),
+    ]
+
+
+def tried(hours: Reading[list[HourOfTries]]) -> list[Chart | None]:
+    """Draw what tries mended and, separately, what failed; None stands for what cannot be read."""
+    return tries.charts(hours.value) if hours.value is not None else [None]
+
+
+def happened(hours: Reading[list[Hour]]) -> list[Chart | None]:
+    """Draw what became of interventions: what was resolved and, separately, what opened."""
+    if hours.value is None:
+        return [None]
+    return [
+        bars.chart("Interventions resolved", "kw-bar-good", [(hour.at, hour.resolved) for hour in hours.value]),
+        bars.chart("Interventions opened", "kw-bar-bad", [(hour.at, hour.opened) for hour in hours.value]),
     ]
 
 
 def age(moment: dt.datetime, now: dt.datetime) -> str:
     """Say how long ago, in the largest unit; under a minute, in seconds."""
     seconds = int((now - moment).total_seconds())
-    return timesince(moment, now, depth=1) if seconds >= 60 else f"{max(seconds, 0)} seconds"
+    return (
+        timesince(moment, now, depth=1) if seconds >= 60 else f"{max(seconds, 0)} second{'' if seconds == 1 else 's'}"
+    )
+
+
+def _running(title: str, signs: Reading[list[Sign]], role: str, now: dt.datetime, consequence: str) -> Card:
+    if signs.value is None:
+        return _unread(title, "")
+    found = [sign for sign in signs.value if sign.role == role]
+    living = [sign for sign in found if not sign.is_silent(now)]
+    if not found:
+        return Card(title, "no sign of life", consequence, "unknown", BAD)
+    last = max(sign.at for sign in found)
+    if not living:
+        return Card(title, f"silent for {age(last, now)}", consequence, "silent", BAD)
+    number = "ticking" if role == pulse.BEAT else f"{len(living)} at work"
+    silent = ", ".join(sign.name for sign in found if sign.is_silent(now) and now - sign.at < DAY)
+    if silent and role == pulse.WORKER:
+        return Card(title, number, f"silent: {silent}", "some are silent", LATE)
+    return Card(title, number, f"last sign {age(last, now)} ago", "on target", GOOD)
 
 
 def _unread(title: str, note: str, link: str = "") -> Card:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from interventions import queries as items
 from interventions.admin import reasons, sentences
 from interventions.models import History
-from sync.admin import bars, readings, switching, tries, words
+from sync.admin import readings, switching, tries, words
 from sync.admin.readings import read
 from sync.mirrors import declaration
 from sync.pauses import Scope
@@ -43,19 +43,11 @@ def _page(request: HttpRequest, name: str) -> HttpResponse:
         "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
         "open": read(lambda: items.bounded_count(items.needing_a_person().filter(target=name))), "most": items.MOST_COUNTED,
         "inbox_url": _inbox(target=name),
-        "charts": charts(hours.value) if hours.value is not None else [],
+        "charts": tries.charts(hours.value) if hours.value is not None else [],
         "failing": read(lambda: tries.failing(name, now)), "last": read(lambda: tries.last(name)),
         "changes": read(lambda: changes(name)), "here": request.path,
     }  # fmt: skip
     return TemplateResponse(request, "admin/sync/target.html", context)
-
-
-def charts(hours: list[tries.HourOfTries]) -> list[bars.Chart]:
-    """Draw what tries mended and, separately, what failed."""
-    return [
-        bars.chart("Tries that mended", "kw-bar-good", [(hour.at, hour.settled) for hour in hours]),
-        bars.chart("Tries that failed", "kw-bar-bad", [(hour.at, hour.failed) for hour in hours]),
-    ]
 
 
 def changes(name: str) -> list[tuple[History, str, str]]:

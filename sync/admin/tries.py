@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from interventions.admin import reasons
+from sync.admin import bars
 from sync.admin.readings import HOURS
 from sync.models import Attempt
 
@@ -78,6 +79,14 @@ def by_hour(now: dt.datetime, *, target: str | None = None) -> list[HourOfTries]
         found = {row[0]: HourOfTries(*row) for row in cursor.fetchall()}
     every = [first + dt.timedelta(hours=number) for number in range(HOURS)]
     return [found.get(at, HourOfTries(at)) for at in every]
+
+
+def charts(hours: list[HourOfTries]) -> list[bars.Chart]:
+    """Draw what tries mended and, separately, what failed."""
+    return [
+        bars.chart("Tries that mended", "kw-bar-good", [(hour.at, hour.settled) for hour in hours]),
+        bars.chart("Tries that failed", "kw-bar-bad", [(hour.at, hour.failed) for hour in hours]),
+    ]
 
 
 def failing(target: str, now: dt.datetime) -> list[Failing]:

@@ -1,7 +1,7 @@
 """How a target or an operation is, in a word and a sentence, and what can be pressed."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interventions.admin import reasons, sentences
 from sync.admin.readings import OperationLine, TargetLine
@@ -26,12 +26,14 @@ class Switch:
     next_try_at: dt.datetime | None = None
     is_paused: bool = False
     may_reset: bool = False
+    # What is owed there, where it is a target.
+    line: TargetLine | None = None
 
 
 def target_switch(line: TargetLine) -> Switch:
     """Say how a target is; what staff switched off comes before what its breaker says."""
     if line.pause is not None:
-        return _paused(Scope.TARGET, line.target, line.target, line.pause)
+        return replace(_paused(Scope.TARGET, line.target, line.target, line.pause), line=line)
     word, look, begins = {
         "working": ("working", GOOD, ""),
         "recovering": ("recovering", LATE, "what waited follows, slowly at first"),
@@ -40,7 +42,7 @@ def target_switch(line: TargetLine) -> Switch:
     }[line.word]
     return Switch(
         Scope.TARGET, line.target, line.target, word, look, begins, line.since, next_try_at=line.next_try_at,
-        may_reset=line.word != "working",
+        may_reset=line.word != "working", line=line,
     )  # fmt: skip
 
 

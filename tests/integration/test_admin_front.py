@@ -13,9 +13,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from interventions.models import History, Intervention
-from sync import triggers
+from sync import pulse, repair, triggers
 from sync.admin import bars, readings
 from sync.models import Gap
+from sync.pulse import Pulse
 from tests import fakes
 from tests.factories import Cast, UserFactory, therapists
 from therapists.models import Enrollment, UserType
@@ -38,7 +39,8 @@ def page(client: Client) -> str:
 
 
 def cards(client: Client) -> dict[str, Any]:
-    return {card.title: card for card in client.get(reverse("admin:index")).context["cards"]}
+    found = client.get(reverse("admin:index")).context
+    return {card.title: card for card in [*found["cards"], *found["parts"]]}
 
 
 def blocked(count: int) -> None:
@@ -90,7 +92,7 @@ class TestNumbers:
         blocked(12)
         with CaptureQueriesContext(connection) as queries:
             page(desk)
-        assert len(queries) == few <= 50
+        assert len(queries) == few <= 55
 
 
 class TestUnreadable:
@@ -100,6 +102,8 @@ class TestUnreadable:
             ("manual_intervention_log", {"Needs a person"}),
             ("sync_ledger", {"Oldest owed", "Retrying by itself"}),
             ("sync_gap", {"Safety net"}),
+            ("sync_audit", {"Consistency"}),
+            ("sync_pulse", {"Workers", "Beat"}),
         ],
     )
     def test_says_so_and_spoils_nothing_else(self, table: str, unknown: set[str], desk: Client) -> None:
@@ -108,10 +112,11 @@ class TestUnreadable:
         assert {title for title, card in found.items() if card.number == "cannot be read"} == unknown
         assert all(found[title].verdict == "unknown" for title in unknown)
 
-    def test_history_shows_no_empty_chart(self, desk: Client) -> None:
-        with fakes.locked_table("intervention_history"):
+    @pytest.mark.parametrize("table", ["intervention_history", "sync_attempt"])
+    def test_shows_no_empty_chart(self, desk: Client, table: str) -> None:
+        with fakes.locked_table(table):
             text = page(desk)
-        assert "<figure" not in text
+        assert text.count("<figure") == 2
         assert "cannot be read" in text
 
     def test_causes_are_not_called_none(self, desk: Client) -> None:
@@ -136,6 +141,49 @@ class TestNet:
     def test_with_a_gap_waits_for_an_audit(self, desk: Client) -> None:
         Gap.objects.create(closed_at=timezone.now())
         assert cards(desk)["Safety net"].verdict == "not audited since"
+
+
+class TestConsistency:
+    def test_is_what_the_last_full_audit_found_and_says_when(self, desk: Client, cast: Cast) -> None:
+        fakes.settled()
+        card = cards(desk)["Consistency"]
+        assert (card.number, card.verdict) == ("not known yet", "unknown")
+        repair.audit(owe=True)
+        card = cards(desk)["Consistency"]
+        assert card.verdict == "behind", "Ben's bio differs"
+        assert card.note == "23 of 24 facts equal everywhere,"
+        assert card.number == "95.83 %"
+        assert timezone.now() - card.at < dt.timedelta(minutes=1)
+        fakes.settled()
+        repair.audit(owe=True)
+        assert (cards(desk)["Consistency"].number, cards(desk)["Consistency"].verdict) == ("100 %", "on target")
+
+    def test_compares_nobody_while_a_page_waits(self, desk: Client) -> None:
+        repair.audit(owe=True)
+        for address in (reverse("admin:index"), reverse("week")):
+            with CaptureQueriesContext(connection) as queries:
+                desk.get(address)
+            assert not [q["sql"] for q in queries if "JOIN therapist_" in q["sql"]]
+
+
+class TestWhatRuns:
+    def test_is_unknown_before_the_first_sign(self, desk: Client) -> None:
+        found = cards(desk)
+        assert [(found[name].number, found[name].look) for name in ("Workers", "Beat")] == [
+            ("no sign of life", "kw-open")
+        ] * 2
+
+    def test_is_at_work_after_a_sign_and_silent_after_none(self, desk: Client) -> None:
+        Pulse().give(pulse.WORKER, "worker-1@here")
+        Pulse().give(pulse.WORKER, "worker-2@here")
+        Pulse().give(pulse.BEAT, "here")
+        found = cards(desk)
+        assert (found["Workers"].number, found["Workers"].verdict) == ("2 at work", "on target")
+        assert (found["Beat"].number, found["Beat"].verdict) == ("ticking", "on target")
+        fakes.sql("UPDATE sync_pulse SET at = at - interval '5 minutes' WHERE name <> 'worker-2@here'")
+        found = cards(desk)
+        assert (found["Workers"].number, found["Workers"].note) == ("1 at work", "silent: worker-1@here")
+        assert (found["Beat"].number, found["Beat"].look) == ("silent for 5\xa0minutes", "kw-open")
 
 
 class TestCauses:
@@ -176,8 +224,9 @@ class TestBars:
     def test_can_be_read_without_seeing(self, desk: Client) -> None:
         blocked(1)
         text = page(desk)
-        assert text.count('role="img"') == text.count("Show as table") == 2
-        assert "Opened per hour: 1 in the last 24 hours" in text
+        assert text.count('role="img"') == text.count("Show as table") == 4
+        assert "Interventions opened: 1 in the last 24 hours" in text
+        assert "Tries that failed: 1 in the last 24 hours" in text
 
 
 class TestReaders:

@@ -103,5 +103,5 @@ class TestTheWeek:
 
     def test_says_so_when_it_cannot_be_read(self, looking: Client) -> None:
         repair.audit(owe=True)
-        with fakes.locked_table("therapist_profiles"):
+        with fakes.locked_table("sync_audit"):
             assert "cannot be read" in looking.get(reverse("week")).content.decode()

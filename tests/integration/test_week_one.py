@@ -17,6 +17,7 @@ from django.utils import timezone
 from interventions import failures
 from interventions.middleware import CountFailures
 from interventions.models import FailedRequest
+from sync.consistency import Consistency
 from tests import fakes
 from tests.factories import therapists
 from therapists import week
@@ -71,8 +72,8 @@ class TestConsistency:
         assert share("name") == (2, 2), "no column of a profile repeats it"
 
     def test_nearly_everybody_is_not_everybody(self) -> None:
-        assert week.Consistency("bio", 999_999, 1_000_000).percent == 99.99
-        assert week.Consistency("bio", 0, 0).percent == 100
+        assert Consistency("bio", 999_999, 1_000_000).percent == 99.99
+        assert Consistency("bio", 0, 0).percent == 100
 
     def test_what_cannot_be_read_is_not_called_consistent(self) -> None:
         therapists(1)

@@ -7,9 +7,8 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from sync import surveys
+from sync import consistency
 from sync.admin.readings import read
-from sync.models import Audit
 from therapists import week
 
 
@@ -23,12 +22,11 @@ def page(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("interventions.view_intervention"):
         raise PermissionDenied
-    audit = read(lambda: Audit.objects.filter(is_full=True, finished_at__isnull=False).order_by("-id").first()).value
-    compared = read(surveys.compared_people)
-    unequal = (audit.found or {}).get("unequal", {}) if audit else {}
-    found = read(lambda: week.assembled(unequal, compared.value or {}, at=timezone.now()))
+    known = read(consistency.last_known)
+    facts = known.value.facts if known.value else ()
+    found = read(lambda: week.assembled(facts, at=timezone.now()))
     context = admin.site.each_context(request) | {
-        "title": "Week one", "audit": audit, "are_facts_known": compared.is_known and audit is not None,
-        "week": found.value, "fewer": week.FEWER_ITEMS,
+        "title": "Week one", "known": known.value, "are_facts_known": known.is_known, "week": found.value,
+        "fewer": week.FEWER_ITEMS,
     }  # fmt: skip
     return TemplateResponse(request, "admin/therapists/week.html", context)

@@ -1,0 +1,70 @@
+"""Signs of life: each worker and beat say in PostgreSQL, every few seconds at most, that they are at it."""
+
+import datetime as dt
+import logging
+import socket
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+
+logger = logging.getLogger(__name__)
+
+WORKER, BEAT = "worker", "beat"
+EVERY_SECONDS, WAIT_MS, KEPT_DAYS = 5.0, 200, 7
+# Who says nothing for longer than that, or for several sweeps, is called silent.
+SILENT_SECONDS = 30
+_SIGN = """
+INSERT INTO sync_pulse AS p (role, name, at) VALUES (%s, %s, clock_timestamp())
+ON CONFLICT (role, name) DO UPDATE SET at = excluded.at WHERE p.at < excluded.at
+"""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """When somebody was last at it."""
+
+    role: str
+    name: str
+    at: dt.datetime
+
+    def is_silent(self, now: dt.datetime) -> bool:
+        """Whether it is so long ago that something is wrong."""
+        return now - self.at > dt.timedelta(seconds=max(SILENT_SECONDS, 3 * settings.SYNC_SWEEP_SECONDS))
+
+
+class Pulse:
+    """What one process says of itself; an earlier word is not repeated before its time."""
+
+    def __init__(self) -> None:
+        self._said = -EVERY_SECONDS
+
+    def give(self, role: str, name: str = "") -> None:
+        """Say that this process is at it. Never raises and hardly waits: work goes on without the sign."""
+        if time.monotonic() - self._said < EVERY_SECONDS:
+            return
+        self._said = time.monotonic()
+        close_old_connections()
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {WAIT_MS}; SET LOCAL lock_timeout = {WAIT_MS}")
+                cursor.execute(_SIGN, [role, name or socket.gethostname()])
+        except (DatabaseError, InterfaceError) as error:
+            logger.info("sync.pulse.not_given", extra={"role": role, "reason": type(error).__name__})
+
+
+def signs() -> list[Sign]:
+    """List everybody who gave a sign lately, by role and name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT role, name, at FROM sync_pulse ORDER BY role, name")
+        return [Sign(*row) for row in cursor.fetchall()]
+
+
+def prune(*, at: dt.datetime) -> None:
+    """Forget who has been gone for long: machines come and go under new names."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM sync_pulse WHERE at < %s", [at - dt.timedelta(days=KEPT_DAYS)])
+
+
+pulse = Pulse()
