@@ -1,6 +1,7 @@
 """The front page: is anything wrong, how wrong, and where to begin."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,12 +155,12 @@ def running_cards(signs: Reading[list[Sign]], now: dt.datetime) -> list[Card]:
     ]
 
 
-def tried(hours: Reading[list[HourOfTries]]) -> list[Chart | None]:
+def tried(hours: Reading[list[HourOfTries]]) -> Sequence[Chart | None]:
     """Draw what tries mended and, separately, what failed; None stands for what cannot be read."""
     return tries.charts(hours.value) if hours.value is not None else [None]
 
 
-def happened(hours: Reading[list[Hour]]) -> list[Chart | None]:
+def happened(hours: Reading[list[Hour]]) -> Sequence[Chart | None]:
     """Draw what became of interventions: what was resolved and, separately, what opened."""
     if hours.value is None:
         return [None]
