@@ -21,8 +21,8 @@ handler500 = outside.server_error
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
     path("admin/drill/", drill.page, name="drill"),
-    path("admin/runs/", runs.listing, name="runs"),
-    path("admin/runs/<uuid:run_id>/", runs.detail, name="run"),
+    path("admin/runs/", runs.PAGES.listing, name="runs"),
+    path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
     path("admin/switch/", switching.page, name="switch"),

@@ -1,11 +1,10 @@
 """What the engine remembers: debt, the ledger, attempts, audits, runs and the values that were replaced."""
 
-import uuid
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from interventions.models import RunRecord
 from sync.stops import Breaker, Pause
 from sync.tombstones import Belated, Hold, Tombstone
 
@@ -219,19 +218,14 @@ class RunKind(models.TextChoices):
     UNDO = "undo", "Undo"
 
 
-class Run(models.Model):
+class Run(RunRecord):
     """A long piece of work over many rows: a snapshot, progress, pause, resume and a report. Holds no person's data."""
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.TextField(choices=RunKind)
     state = models.TextField(choices=RunState)
     # The run whose changes are taken back.
     undoes = models.ForeignKey("self", models.PROTECT, null=True)
-    asked_by = models.TextField()
     asked_at = models.DateTimeField(db_default=Now())
-    started_at = models.DateTimeField(null=True)
-    moved_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
     # Workers take up again what was left to them; a command's run waits for the command.
     is_for_workers = models.BooleanField(default=False)
     # The last person that there was when it was asked for, and the last one done with.

@@ -3,6 +3,9 @@
 # mypy: disable-error-code="attr-defined,no-untyped-call"
 # factory_boy types neither its exports nor its declarations.
 
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,8 @@ from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from django.utils import timezone
 
+from interventions.models import Intervention
+from sync.stops import Breaker
 from tests import fakes
 from therapists.models import Enrollment, Profile, Status, User, UserType
 
@@ -86,6 +91,34 @@ def therapists(count: int) -> list[User]:
         )  # fmt: skip
     fakes.settled()
     return people
+
+
+def parked_target(target: str = "therapist_profiles") -> None:
+    """Let a target's breaker be open: left alone three minutes ago because its table is locked, tried next in 42 s."""
+    now = timezone.now()
+    Breaker.objects.create(
+        target=target, word="open", since=now - dt.timedelta(minutes=3), probe_at=now + dt.timedelta(seconds=42),
+        probe_seconds=120, code="55P03", error_object=target, failures=6,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """People whose edits their profile refuses, each with an item of the one cause; `lift` ends it, and tries nothing."""
+
+    people: list[User]
+    lift: Callable[[], None]
+
+
+@contextmanager
+def trouble(count: int) -> Iterator[Trouble]:
+    """Put so many people before staff, all for one reason; until it is lifted every try fails."""
+    people = therapists(count)
+    with fakes.obstructed("therapist_profiles", "bio NOT LIKE 'Edited%'") as lift:
+        Enrollment.objects.filter(user__in=people).update(bio="Edited.")
+        fakes.settled()
+        assert Intervention.objects.filter(resolved=False, person_id__in=[p.pk for p in people]).count() == count
+        yield Trouble(people, lift)
 
 
 @dataclass(frozen=True)

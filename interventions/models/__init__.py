@@ -3,7 +3,7 @@
 from interventions.models.causes import Cause, CauseState
 from interventions.models.items import Intervention, RandomUUID, Resolution, State
 from interventions.models.records import FailedRequest, History, HistoryQuerySet
-from interventions.models.retry_runs import RetryOutcome, RetryRun, RetryRunItem, RetryState
+from interventions.models.retry_runs import RetryOutcome, RetryRun, RetryRunItem, RetryState, RunRecord
 
 __all__ = [
     "Cause",
@@ -18,5 +18,6 @@ __all__ = [
     "RetryRun",
     "RetryRunItem",
     "RetryState",
+    "RunRecord",
     "State",
 ]

@@ -1,6 +1,7 @@
 """Bulk retries and their items."""
 
 import uuid
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -30,21 +31,30 @@ class RetryOutcome(models.TextChoices):
     LEFT = "left", "Left: the run was cancelled"
 
 
-class RetryRun(models.Model):
-    """A bulk retry: the items that needed a person when it was planned, tried a few first, then at a bounded rate."""
+class RunRecord(models.Model):
+    """What every kind of run has: who asked for it, and when it began, moved and ended. A kind adds its `state`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    asked_by = models.TextField()
+    started_at = models.DateTimeField(null=True)
+    moved_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    state: "models.TextField[Any, Any]"
+
+    class Meta:
+        abstract = True
+
+
+class RetryRun(RunRecord):
+    """A bulk retry: the items that needed a person when it was planned, tried a few first, then at a bounded rate."""
+
     # What it is about, in names and codes; never a person.
     title = models.TextField()
     # The fingerprint, where it is about one cause.
     cause = models.TextField(db_default="")
     state = models.TextField(choices=RetryState)
-    asked_by = models.TextField()
     # What came later is not part of it.
     asked_at = models.DateTimeField()
-    started_at = models.DateTimeField(null=True)
-    moved_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
     is_past_canary = models.BooleanField(default=False)
 
     class Meta:

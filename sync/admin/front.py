@@ -13,10 +13,11 @@ from django.utils.timesince import timesince
 
 from interventions import queries as items
 from interventions.admin import reasons
+from interventions.admin.reading import Reading, read
 from sync import consistency, pulse, queries, triggers
 from sync.admin import bars, readings, switching, tries
 from sync.admin.bars import Chart
-from sync.admin.readings import Hour, Reading, TargetLine, read
+from sync.admin.readings import Hour, TargetLine
 from sync.admin.tries import HourOfTries
 from sync.admin.words import BAD, GOOD, LATE, PLAIN, operation_switch, target_switch
 from sync.consistency import LastKnown

@@ -1,11 +1,9 @@
-"""What the front page shows, each number read on its own: what cannot be read says so and spoils nothing else."""
+"""What the front page shows of targets, operations and hours."""
 
 import datetime as dt
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection
 
 from sync import breaker_state, pauses
 from sync.breaker import State
@@ -13,19 +11,7 @@ from sync.mirrors import declaration
 from sync.pauses import Scope
 from sync.stops import Pause
 
-# A page that waits for a number longer than this is worth less than the page without it.
-READ_MS, LOCK_MS = 2_000, 100
 HOURS = 24
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Reading(Generic[Value]):
-    """A value, or the knowledge that there is none to be had: never a zero that nobody counted."""
-
-    value: Value | None = None
-    is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,16 +64,6 @@ class Hour:
     at: dt.datetime
     opened: int = 0
     resolved: int = 0
-
-
-def read(what: Callable[[], Value]) -> Reading[Value]:
-    """Read within bounds; a database that does not answer, or answers late, makes an unknown reading."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}; SET LOCAL lock_timeout = {LOCK_MS}")
-            return Reading(what())
-    except (DatabaseError, InterfaceError):
-        return Reading(is_known=False)
 
 
 # A person's target counts once, whether the ledger knows of it, debt does, or both; debt is always to be tried.

@@ -1,29 +1,17 @@
 """The pages of repairs: what a repair would write, how far it is, and the buttons of those who may."""
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
 
-from interventions.admin import sentences
+from interventions.admin.run_pages import CANCEL, Line, RunPages, by, require
 from sync import runs
-from sync.admin.readings import read
 from sync.models import Run, RunKind, RunState
 
-SHOWN = 25
-LOOKS = {
-    RunState.PLANNING: "kw-retrying", RunState.PLANNED: "kw-plain", RunState.RUNNING: "kw-retrying",
-    RunState.PAUSED: "kw-reopened", RunState.CANCELLED: "kw-plain", RunState.DONE: "kw-resolved",
-}  # fmt: skip
+REPAIR, UNDO = "sync.repair_run", "sync.undo_run"
 OUTCOMES = {
     "written": "written", "waiting": "in somebody's hands, tried again", "owed": "owed: left to the workers",
     "accepted": "accepted: left as it is", "equal meanwhile": "equal meanwhile", "undone": "given back",
@@ -37,125 +25,79 @@ STRAYS = {
     "unlinked": "applicants without a user: nothing to copy yet", "duplicate": "second row of an address: left to staff",
     "orphan": "row of nobody: left to staff",
 }  # fmt: skip
-WRONG = "The run is not in a state in which that can be done any more; this is how it stands now."
+COUNTING = "A worker is counting what a repair would write. Nothing is written before you start it."
 
 
-@dataclass(frozen=True)
-class Line:
-    """One run as the pages show it."""
+class Repairs(RunPages[Run]):
+    """What is a repair's own, and an undo's."""
 
-    run: Run
-    who: str
-    percent: int
-    look: str
+    title, begun, counted = "Repairs", "asked for by", "Rows"
+    templates = ("admin/sync/runs.html", "admin/sync/run.html")
+    addresses = ("runs", "run")
+    object_type, look = "run", "sync.view_run"
+    useless = (runs.WrongState, KeyError)
 
-    @property
-    def state(self) -> str:
-        """The state in words."""
-        return RunState(self.run.state).label
+    def newest(self, limit: int) -> list[Run]:
+        """List the newest repairs."""
+        return list(Run.objects.order_by("-asked_at")[:limit])
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether its numbers move by themselves."""
-        return self.run.state in {RunState.PLANNING, RunState.RUNNING}
+    def find(self, run_id: uuid.UUID) -> Run | None:
+        """Give a repair."""
+        return Run.objects.select_related("undoes").filter(pk=run_id).first()
 
+    def line(self, run: Run, who: str) -> Line[Run]:
+        """Describe a repair by how far it is through the people."""
+        percent = round(runs.progress(run) * 100)
+        moves = run.state in {RunState.PLANNING, RunState.RUNNING}
+        return Line(run, str(run), self.address(run.pk), who, percent=percent, told=f"{percent} %", moves=moves)
 
-def listing(request: HttpRequest) -> HttpResponse:
-    """List the runs, newest first; a POST asks for a new plan."""
-    return _guarded(request, lambda: _listing(request))
+    def counts(self, run: Run) -> list[tuple[str, int]]:
+        """Give what came of the rows so far."""
+        return [(_outcome(name), number) for name, number in sorted(runs.report(run).items())]
 
+    def actions(self, request: HttpRequest, line: Line[Run]) -> list[tuple[str, str]]:
+        """Give the buttons."""
+        ways = {
+            RunState.PLANNING: [CANCEL],
+            RunState.PLANNED: [("start", "Start the repair"), CANCEL],
+            RunState.RUNNING: [("pause", "Pause"), CANCEL],
+            RunState.PAUSED: [("resume", "Resume"), CANCEL],
+        }
+        run = line.run
+        found = list(ways.get(RunState(run.state), [])) if request.user.has_perm(REPAIR) else []
+        if run.kind == RunKind.REPAIR and run.state not in runs.LIVE and request.user.has_perm(UNDO):
+            found.append(("undo", "Undo: give back what it replaced"))
+        return found
 
-def detail(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-    """Show one run; a POST starts, pauses, resumes, cancels or undoes it."""
-    return _guarded(request, lambda: _detail(request, run_id))
+    def press(self, request: HttpRequest, run_id: uuid.UUID, action: str) -> uuid.UUID:
+        """Start, pause, resume, cancel or undo."""
+        require(request, UNDO if action == "undo" else REPAIR)
+        try:
+            if action == "undo":
+                return runs.ask_for_undo(of=run_id, by=by(request), for_workers=True).pk
+            return runs.switch(run_id=run_id, action=action, by=by(request), at=timezone.now(), for_workers=True).pk
+        except Run.DoesNotExist:
+            raise Http404("There is no such run.") from None
 
+    def add(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new plan."""
+        require(request, REPAIR)
+        run = runs.ask_for_repair(by=by(request), for_workers=True)
+        messages.success(request, COUNTING)
+        return HttpResponseRedirect(self.address(run.pk))
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def _checked(request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse:
-    if not request.user.has_perm("sync.view_run"):
-        raise PermissionDenied
-    return show()
-
-
-def _guarded(request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse:
-    response: HttpResponse = admin.site.admin_view(lambda given: _checked(given, show))(request)
-    return response
-
-
-def _listing(request: HttpRequest) -> HttpResponse:
-    if request.method == "POST":
-        _require(request, "sync.repair_run")
-        run = runs.ask_for_repair(by=f"user:{request.user.pk}", for_workers=True)
-        messages.success(
-            request, "A worker is counting what a repair would write. Nothing is written before you start it."
-        )
-        return HttpResponseRedirect(reverse("run", args=[run.pk]))
-    found = read(lambda: list(Run.objects.order_by("-asked_at")[:SHOWN]))
-    context = admin.site.each_context(request) | {
-        "title": "Repairs", "lines": _lines(found.value or []), "is_known": found.is_known,
-        "may_repair": request.user.has_perm("sync.repair_run"),
-    }  # fmt: skip
-    return TemplateResponse(request, "admin/sync/runs.html", context)
-
-
-def _detail(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-    if request.method == "POST":
-        return HttpResponseRedirect(reverse("run", args=[_change(request, run_id)]))
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise Http404("There is no such run.")
-    counts = read(lambda: runs.report(run))
-    context = admin.site.each_context(request) | {
-        "title": str(run), "line": _lines([run])[0], "plan": _plan(run.plan), "has_plan": bool(run.plan),
-        "counts": [(_outcome(name), number) for name, number in sorted((counts.value or {}).items())],
-        "counts_are_known": counts.is_known, "actions": _actions(request, run),
-        "may_undo": run.kind == RunKind.REPAIR and run.state not in runs.LIVE and request.user.has_perm("sync.undo_run"),
-    }  # fmt: skip
-    return TemplateResponse(request, "admin/sync/run.html", context)
+    def more(self, request: HttpRequest, line: Line[Run] | None) -> dict[str, Any]:
+        """Say who may ask for a plan; of one run, what its plan found."""
+        if line is None:
+            return {"may_repair": request.user.has_perm(REPAIR)}
+        undone = line.run.undoes
+        return {
+            "plan": _plan(line.run.plan), "has_plan": bool(line.run.plan), "undone": undone,
+            "undone_url": self.address(undone.pk) if undone else "",
+        }  # fmt: skip
 
 
-def _change(request: HttpRequest, run_id: uuid.UUID) -> uuid.UUID:
-    """Do what the button says; give the run to look at afterwards."""
-    action, by = request.POST.get("action", ""), f"user:{request.user.pk}"
-    try:
-        if action == "undo":
-            _require(request, "sync.undo_run")
-            return runs.ask_for_undo(of=run_id, by=by, for_workers=True).pk
-        _require(request, "sync.repair_run")
-        runs.switch(run_id=run_id, action=action, by=by, at=timezone.now(), for_workers=True)
-    except Run.DoesNotExist:
-        raise Http404("There is no such run.") from None
-    except (runs.WrongState, KeyError):
-        messages.warning(request, WRONG)
-    except DatabaseError:
-        messages.error(request, "The database did not go along, so nothing was changed. Try again in a moment.")
-    return run_id
-
-
-def _require(request: HttpRequest, permission: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied
-
-
-def _actions(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
-    """Give the buttons that mean something now to this person; the first is the main one."""
-    if not request.user.has_perm("sync.repair_run"):
-        return []
-    ways = {
-        RunState.PLANNING: [("cancel", "Cancel")],
-        RunState.PLANNED: [("start", "Start the repair"), ("cancel", "Cancel")],
-        RunState.RUNNING: [("pause", "Pause"), ("cancel", "Cancel")],
-        RunState.PAUSED: [("resume", "Resume"), ("cancel", "Cancel")],
-    }
-    return ways.get(RunState(run.state), [])
-
-
-def _lines(found: list[Run]) -> list[Line]:
-    names = sentences.who({run.asked_by for run in found})
-    return [
-        Line(run, names.get(run.asked_by, run.asked_by), round(runs.progress(run) * 100), LOOKS[RunState(run.state)])
-        for run in found
-    ]
+PAGES = Repairs()
 
 
 def _plan(plan: dict[str, Any]) -> list[tuple[str, str, str, int]]:

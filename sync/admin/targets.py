@@ -11,9 +11,9 @@ from django.views.decorators.http import require_safe
 
 from interventions import queries as items
 from interventions.admin import reasons, sentences
+from interventions.admin.reading import read
 from interventions.models import History
 from sync.admin import readings, switching, tries, words
-from sync.admin.readings import read
 from sync.mirrors import declaration
 from sync.pauses import Scope
 

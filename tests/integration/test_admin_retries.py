@@ -12,8 +12,8 @@ from interventions import retry_runs
 from interventions.admin import item as item_page
 from interventions.models import Intervention, RetryRun, RetryState
 from tests import fakes
-from tests.factories import Cast, therapists
-from therapists.models import Enrollment, User
+from tests.factories import Cast, trouble
+from therapists.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INBOX = reverse("admin:interventions_intervention_changelist")
@@ -23,13 +23,10 @@ CAUSE = "v1:therapist_profiles:sync:refused:23514:refused_on_purpose"
 @pytest.fixture
 def broken(cast: Cast) -> Iterator[list[User]]:
     """People with an item each; what was in the way is gone, and nobody has tried again."""
-    people = therapists(7)
-    with fakes.obstructed("therapist_profiles", "bio NOT LIKE 'Edited%'") as lift:
-        Enrollment.objects.filter(user__in=people).update(bio="Edited.")
-        fakes.settled()
+    with trouble(7) as made:
         assert list(Intervention.objects.values_list("cause", flat=True)) == [CAUSE] * 7
-        lift()
-        yield people
+        made.lift()
+        yield made.people
 
 
 def client_of(user: User) -> Client:
@@ -66,6 +63,8 @@ def test_a_cause_is_planned_started_and_reported_by_buttons(operator: Client, br
     page = operator.get(address).content.decode()
     assert "7 of 7 answered" in page
     assert '<th scope="row">Fixed</th><td>7</td>' in page
+    assert "Bulk retry planned, by Sam Reyes" in page
+    assert "Run started, by Sam Reyes" in page
     report = b"".join(operator.get(reverse("admin:retry_run_report", args=[run.pk]))).decode()
     assert report.count("Fixed") == 7
     assert run.title == "therapist_profiles: The place refuses the value by a CHECK constraint (refused_on_purpose)."

@@ -53,7 +53,9 @@ class TestARepair:
         press(lead, run, "start")
         tasks.advance_runs()
         assert fakes.behind() == set()
-        assert "written" in lead.get(reverse("run", args=[run.pk])).content.decode()
+        page = lead.get(reverse("run", args=[run.pk])).content.decode()
+        assert "written" in page
+        assert "Run started, by Sam Reyes" in page
         press(lead, run, "undo")
         tasks.advance_runs()
         assert fakes.behind()
@@ -86,6 +88,26 @@ class TestARepair:
         client.force_login(User.objects.get(pk=cast.vic.pk))
         assert client.get(reverse("runs")).status_code == 403
         assert client.get(reverse("week")).status_code == 403
+
+    def test_that_cannot_be_changed_now_says_so(self, lead: Client) -> None:
+        run = runs.ask_for_repair(by="system", state=RunState.RUNNING)
+        with fakes.locked_table("sync_run", "SHARE"):
+            fakes.sql("SET lock_timeout = '50ms'")
+            try:
+                text = press(lead, run, "pause")
+            finally:
+                fakes.sql("RESET lock_timeout")
+        assert "The database did not go along" in text
+
+    def test_s_report_that_cannot_be_read_says_so(self, lead: Client) -> None:
+        run = runs.ask_for_repair(by="system", state=RunState.RUNNING)
+        for table in ("sync_run_change", "intervention_history"):
+            with fakes.locked_table(table):
+                assert "cannot be read" in lead.get(reverse("run", args=[run.pk])).content.decode()
+        with fakes.locked_table("sync_run"):
+            text = lead.get(reverse("runs")).content.decode()
+        assert "cannot be read" in text
+        assert "No repair was ever asked for" not in text
 
     def test_that_is_not_there_is_not_found(self, lead: Client) -> None:
         assert lead.get(reverse("run", args=["00000000-0000-0000-0000-000000000001"])).status_code == 404

@@ -1,7 +1,5 @@
 """The desk's switches: who may press them, what they say, and what the front page shows of breakers and pauses."""
 
-import datetime as dt
-
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
@@ -10,7 +8,7 @@ from django.utils import timezone
 
 from interventions.models import History, Intervention
 from sync.stops import Breaker, Pause
-from tests.factories import Cast, UserFactory
+from tests.factories import Cast, UserFactory, parked_target
 from therapists.models import User, UserType
 from therapists.roles import LEAD, OPERATOR
 
@@ -44,14 +42,6 @@ def front(client: Client) -> str:
     return client.get(reverse("admin:index")).content.decode()
 
 
-def open_breaker() -> None:
-    now = timezone.now()
-    Breaker.objects.create(
-        target=TARGET, word="open", since=now - dt.timedelta(minutes=3), probe_at=now + dt.timedelta(seconds=42),
-        probe_seconds=120, code="55P03", error_object=TARGET, failures=6,
-    )  # fmt: skip
-
-
 class TestTheFrontPage:
     def test_says_that_a_target_works(self, lead: User) -> None:
         text = front(client_of(lead))
@@ -59,7 +49,7 @@ class TestTheFrontPage:
         assert "Try now: therapist_profiles" not in text
 
     def test_says_why_a_target_is_left_alone_and_when_it_is_tried(self, lead: User) -> None:
-        open_breaker()
+        parked_target()
         text = front(client_of(lead))
         assert "because its row or table is locked by somebody else since" in text
         assert "tried next in" in text
@@ -107,7 +97,7 @@ class TestPressing:
         assert list(History.objects.values_list("action", flat=True)) == ["paused", "resumed"]
 
     def test_a_reset_makes_the_probe_due(self, lead: User) -> None:
-        open_breaker()
+        parked_target()
         assert "One row is tried now" in press(client_of(lead), "target", TARGET, "reset")
         row = Breaker.objects.get()
         assert (row.word, row.probe_seconds) == ("open", 60)

@@ -13,9 +13,9 @@ from django.utils import timezone
 from interventions.models import History
 from sync.admin import tries
 from sync.models import Attempt
-from sync.stops import Breaker, Pause
+from sync.stops import Pause
 from tests import fakes
-from tests.factories import Cast, UserFactory, therapists
+from tests.factories import Cast, UserFactory, parked_target, therapists
 from therapists.models import Enrollment, User, UserType
 from therapists.roles import LEAD
 
@@ -56,17 +56,9 @@ def tried(number: int, *, target: str = TARGET, outcome: str = "23514", hours: f
     )
 
 
-def parked() -> None:
-    now = timezone.now()
-    Breaker.objects.create(
-        target=TARGET, word="open", since=now - dt.timedelta(minutes=3), probe_at=now + dt.timedelta(seconds=42),
-        probe_seconds=120, code="55P03", error_object=TARGET, failures=6,
-    )  # fmt: skip
-
-
 class TestTheState:
     def test_is_told_with_the_reason_since_when_and_when_it_is_tried_next(self, looking: Client) -> None:
-        parked()
+        parked_target()
         text = page(looking)
         assert '<span class="kw-state kw-open">parked</span>' in text
         assert "because its row or table is locked by somebody else since <time" in text
@@ -113,11 +105,11 @@ class TestSwitching:
 
     def test_try_now_is_offered_where_there_is_something_to_try(self, lead: Client) -> None:
         assert "Try now" not in page(lead)
-        parked()
+        parked_target()
         assert f"Try now: {TARGET}" in page(lead)
 
     def test_p10_is_not_offered_to_who_may_only_look(self, looking: Client) -> None:
-        parked()
+        parked_target()
         text = page(looking)
         assert "Try now" not in text
         assert "Switch off" not in text

@@ -11,8 +11,7 @@ from django.utils import timezone
 from interventions import retry_runs
 from interventions.models import Intervention, RetryRun
 from tests import fakes
-from tests.factories import Cast, therapists
-from therapists.models import Enrollment
+from tests.factories import Cast, trouble
 
 CAUSES, RUNS = "/api/v1/causes/", "/api/v1/runs/"
 
@@ -26,11 +25,8 @@ def sam(cast: Cast, client: Client) -> Client:
 @pytest.fixture
 def items(cast: Cast) -> Iterator[list[Intervention]]:
     """Seven items of one cause; what was in the way is gone, and nobody has tried again."""
-    people = therapists(7)
-    with fakes.obstructed("therapist_profiles", "bio NOT LIKE 'Edited%'") as lift:
-        Enrollment.objects.filter(user__in=people).update(bio="Edited.")
-        fakes.settled()
-        lift()
+    with trouble(7) as made:
+        made.lift()
         yield list(Intervention.objects.order_by("timestamp", "pk"))
 
 

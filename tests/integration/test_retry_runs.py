@@ -1,38 +1,25 @@
 """Bulk retries: a few first, the rest at a bounded rate, every item answered once, and the numbers add up."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 from django.utils import timezone
 
 from interventions import failpoints, operations, retry_runs
 from interventions.models import History, Intervention, RetryOutcome, RetryRun, RetryState
-from tests import fakes
-from tests.factories import therapists
+from tests import factories, fakes
+from tests.factories import Trouble
 from therapists.models import Enrollment, User
 
 TARGET = "therapist_profiles"
 PEOPLE = 40
 
 
-@dataclass
-class Trouble:
-    """People whose edits their profile refuses, each with an item of the one cause; `lift` ends it, and tries nothing."""
-
-    people: list[User]
-    lift: Callable[[], None]
-
-
 @pytest.fixture
 def trouble(transactional_db: None) -> Iterator[Trouble]:
-    people = therapists(PEOPLE)
-    with fakes.obstructed(TARGET, "bio NOT LIKE 'Edited%'") as lift:
-        Enrollment.objects.update(bio="Edited.")
-        fakes.settled()
-        assert Intervention.objects.filter(resolved=False).count() == PEOPLE
-        yield Trouble(people, lift)
+    with factories.trouble(PEOPLE) as made:
+        yield made
 
 
 @pytest.fixture
@@ -79,7 +66,7 @@ def counts(run: RetryRun) -> dict[str, int]:
 class TestAPlan:
     def test_holds_what_needs_a_person_now_and_nothing_that_comes_later(self, broken: list[User]) -> None:
         run = planned()
-        late = therapists(1)[0]
+        late = factories.therapists(1)[0]
         Enrollment.objects.filter(user=late).update(bio="Edited, later.")
         fakes.settled()
         assert Intervention.objects.filter(person_id=late.pk, resolved=False).exists()

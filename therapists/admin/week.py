@@ -7,8 +7,8 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from interventions.admin.reading import read
 from sync import consistency
-from sync.admin.readings import read
 from therapists import week
 
 
