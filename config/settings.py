@@ -193,9 +193,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
-    # Two things have a state: what needs a person, and a bulk retry.
+    # Three things have a state: what needs a person, its cause, and a bulk retry.
     "ENUM_NAME_OVERRIDES": {
         "InterventionState": "interventions.models.State",
+        "CauseState": "interventions.models.CauseState",
         "RunState": "interventions.models.RetryState",
     },
 }

@@ -61,18 +61,21 @@ WITH RECURSIVE {_LIVE}, found AS MATERIALIZED (
 SELECT (SELECT count(*) FROM opened), (SELECT count(*) FROM reopened), (SELECT count(*) FROM resolved)
 """
 _STANDING = f"""
-WITH RECURSIVE {_LIVE}
 SELECT told.cause, counted.*, EXISTS (
     SELECT FROM intervention_retry_run AS run
     WHERE run.cause = told.cause AND run.cause <> '' AND run.state = ANY(%(retrying)s::text[]))
-FROM (SELECT cause FROM live WHERE cause IS NOT NULL LIMIT {MOST_CAUSES}) AS told
-CROSS JOIN LATERAL (
-    SELECT min(target), min(code), count(*) AS items, count(DISTINCT person_id), min(timestamp) AS oldest_at,
+FROM told CROSS JOIN LATERAL (
+    SELECT min(target), min(code), count(*) AS items, count(person_id), min(timestamp) AS oldest_at,
            max(last_failed_at)
     FROM (SELECT target, code, person_id, timestamp, last_failed_at FROM manual_intervention_log
           WHERE NOT resolved AND cause = told.cause LIMIT {MOST_COUNTED}) AS item) AS counted
 ORDER BY counted.items DESC, counted.oldest_at, told.cause LIMIT %(limit)s
 """
+_OF_ALL = f"""
+WITH RECURSIVE {_LIVE}, told AS (SELECT cause FROM live WHERE cause IS NOT NULL LIMIT {MOST_CAUSES})
+{_STANDING}
+"""
+_OF_ONE = f"WITH told AS (SELECT %(cause)s::text AS cause) {_STANDING}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Standing:
     """
     A cause of live items at one moment, counted up to MOST_COUNTED. `row` None: found just now, `follow` has not seen it.
 
-    `people` are those whom its items name; items of whole targets and of reports name none.
+    `people` are those whom its items name, one item each; items of whole targets and of reports name none.
     """
 
     fingerprint: str
@@ -158,13 +161,25 @@ def standing(*, at: dt.datetime, limit: int = MOST_CAUSES) -> list[Standing]:
     What alerts go by: `age`, `people`, `is_acknowledged`, `is_snoozed`, `is_ignored`. Nothing is counted beforehand.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, {"retrying": [str(state) for state in RETRYING], "limit": limit})
+        cursor.execute(_OF_ALL, {"retrying": [str(state) for state in RETRYING], "limit": limit})
         found = cursor.fetchall()
     rows = {row.fingerprint: row for row in live().filter(fingerprint__in=[cause for cause, *_ in found])}
     return [
         Standing(cause, target, code, items, people, oldest_at, last_at, is_retrying, at, rows.get(cause))
         for cause, target, code, items, people, oldest_at, last_at, is_retrying in found
     ]
+
+
+def standing_of(cause: Cause, *, at: dt.datetime) -> Standing:
+    """Tell how one cause stands; one that is resolved has no items."""
+    with connection.cursor() as cursor:
+        words: dict[str, Any] = {"cause": cause.fingerprint, "retrying": [str(state) for state in RETRYING], "limit": 1}
+        cursor.execute(_OF_ONE, words)
+        _, _, _, items, people, oldest_at, last_at, is_retrying = cursor.fetchone()
+    return Standing(
+        cause.fingerprint, cause.target, cause.code, items, people, oldest_at or cause.first_at, last_at, is_retrying,
+        at, cause,
+    )  # fmt: skip
 
 
 def _follow(cursor: Any, at: dt.datetime) -> Followed:

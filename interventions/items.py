@@ -75,7 +75,7 @@ WITH reopened AS (
     UPDATE manual_intervention_log AS item
     SET resolved = false, state = 'reopened', resolved_at = NULL, resolved_by = NULL, resolution = NULL,
         compared = NULL, error = f.error, code = f.code, cause = f.cause, attempts = f.attempts,
-        last_failed_at = %(at)s
+        last_failed_at = %(at)s, snoozed_until = NULL
     FROM (SELECT * FROM jsonb_to_recordset(%(failures)s::jsonb)
           AS f (person_id bigint, target text, error text, code text, cause text, attempts int)) AS f
     WHERE item.id = (

@@ -1,13 +1,12 @@
-"""What the desk shows: causes, tabs, timelines."""
+"""What the desk shows: tabs, what is new, timelines."""
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass
 
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import Case, Max, Q, QuerySet, When
 
 from interventions.handlers import handler
-from interventions.models import History, Intervention, State
+from interventions.models import Cause, CauseState, History, Intervention, State
 
 # Numbers on tabs are for a glance: beyond this they say "more than".
 MOST_COUNTED = 999
@@ -18,20 +17,13 @@ NEWEST_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
-class Cause:
-    """Live items that share a reason."""
+class Marks:
+    """What staff decided about causes, as far as one person's inbox goes by it: fingerprints at one moment."""
 
-    cause: str
-    code: str
-    target: str
-    items: int
-    first_at: dt.datetime
-    last_at: dt.datetime | None
-
-    @property
-    def id(self) -> str:
-        """A name for addresses: the same for as long as the reason is the same."""
-        return _id_of(self.cause)
+    by: str
+    at: dt.datetime
+    mine: frozenset[str]
+    put_off: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,7 @@ class Moment:
     error_object: str = ""
     number: int = 0
     duration_ms: int = 0
+    to_state: str | None = None
 
 
 def needing_a_person() -> QuerySet[Intervention]:
@@ -58,21 +51,58 @@ def retrying() -> QuerySet[Intervention]:
     return Intervention.objects.filter(state=State.RETRYING)
 
 
-def causes(limit: int) -> list[Cause]:
-    """List the causes with the most live items."""
-    rows = (
-        Intervention.objects.filter(resolved=False)
-        .values("cause", "code", "target")
-        .annotate(items=Count("id"), first_at=Min("timestamp"), last_at=Max("last_failed_at"))
-        .order_by("-items", "first_at")[:limit]
+def marks(*, by: str, at: dt.datetime) -> Marks:
+    """Read whose causes are whose own, and which are snoozed or ignored now."""
+    is_off = Q(snoozed_until__gt=at) | Q(ignored_until__gt=at)
+    found = (
+        Cause.objects.exclude(state=CauseState.RESOLVED)
+        .filter(is_off | Q(owner=by))
+        .annotate(is_off=Case(When(is_off, then=True), default=False))
+        .values_list("fingerprint", "owner", "is_off")
     )
-    return [Cause(**row) for row in rows]
+    told = list(found)
+    return Marks(
+        by, at, frozenset(cause for cause, owner, _ in told if owner == by), frozenset(c for c, _, off in told if off)
+    )
 
 
-def cause_of(cause_id: str) -> str | None:
-    """Give the cause of live items that has this id; None: nothing of it is open."""
-    live = Intervention.objects.filter(resolved=False).order_by().values_list("cause", flat=True).distinct()
-    return next((cause for cause in live if _id_of(cause) == cause_id), None)
+def in_tab(items: QuerySet[Intervention], tab: str, marks: Marks) -> QuerySet[Intervention]:
+    """
+    Narrow to a part of the inbox; any word but the known ones means what needs a person and was not put off.
+
+    The fingerprints are given one by one: the planner then finds few among many by the index on live causes.
+    """
+    live = items.filter(resolved=False)
+    is_off = Q(snoozed_until__gt=marks.at)
+    if marks.put_off:
+        is_off |= Q(cause__in=marks.put_off)
+    match tab:
+        case "mine":
+            is_mine = Q(assignee=marks.by)
+            return live.filter(is_mine | Q(cause__in=marks.mine) if marks.mine else is_mine)
+        case "retrying":
+            return items.filter(state=State.RETRYING)
+        case "snoozed":
+            return live.filter(is_off)
+        case "resolved":
+            return items.filter(resolved=True)
+        case "all":
+            return items
+        case _:
+            return live.filter(~is_off, state__in=NEEDS_A_PERSON)
+
+
+def newest_moment(at: dt.datetime) -> dt.datetime:
+    """Give since when whatever is new came after what stands in the inbox now; `at` where nothing does."""
+    live = Intervention.objects.filter(resolved=False)
+    came = live.order_by("-timestamp").values_list("timestamp", flat=True).first()
+    back = live.filter(state=State.REOPENED).aggregate(at=Max("last_failed_at"))["at"]
+    return max([moment for moment in (came, back) if moment], default=at)
+
+
+def newer(items: QuerySet[Intervention], since: dt.datetime) -> QuerySet[Intervention]:
+    """Narrow to what opened, or came back, after a moment."""
+    return items.filter(Q(timestamp__gt=since) | Q(state=State.REOPENED, last_failed_at__gt=since))
 
 
 def recent_kinds() -> set[tuple[str, str]]:
@@ -90,7 +120,7 @@ def bounded_count(items: QuerySet[Intervention]) -> int:
 def timeline(item: Intervention) -> list[Moment]:
     """Give everything on record about an item, newest first."""
     lines = History.objects.of("intervention", str(item.pk))
-    moments = [Moment(line.at, "history", line.action, actor=line.actor) for line in lines]
+    moments = [Moment(line.at, "history", line.action, actor=line.actor, to_state=line.to_state) for line in lines]
     if item.person_id is not None and item.target:
         moments += [
             Moment(
@@ -100,7 +130,3 @@ def timeline(item: Intervention) -> list[Moment]:
             for one in handler().tries((item.person_id, item.target))
         ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.at, reverse=True)
-
-
-def _id_of(cause: str) -> str:
-    return hashlib.sha256(cause.encode()).hexdigest()[:16]

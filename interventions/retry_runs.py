@@ -51,9 +51,11 @@ class NothingToRetry(Exception):
     """None of the items needs a person and names what could be tried again."""
 
 
-def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetime) -> RetryRun:
+def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetime, cause: str = "") -> RetryRun:
     """
     Put a bulk retry of those of the items on record that need a person now, at most MOST_PLANNED; nothing is tried yet.
+
+    `cause` names the fingerprint where all of them share it.
 
     Raises NothingToRetry.
     """
@@ -62,7 +64,7 @@ def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetim
     ).exclude(target="")  # fmt: skip
     found, words = wanted.order_by("timestamp", "pk").values_list("pk", "person_id", "target").query.sql_with_params()
     with transaction.atomic():
-        run = RetryRun.objects.create(title=title, state=RetryState.PLANNED, asked_by=by, asked_at=at)
+        run = RetryRun.objects.create(title=title, cause=cause, state=RetryState.PLANNED, asked_by=by, asked_at=at)
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO intervention_retry_run_item (run_id, item_id, person_id, target)"

@@ -80,6 +80,7 @@ def settled(*, tries: int = 1, rounds: int = 20) -> int:
         if not Debt.objects.exists() and not report.settled:
             tries -= 1
         if tries <= 0 and not Ledger.objects.filter(next_attempt_at__lte=Now(), is_paused=False).exists():
+            tasks.follow_causes()
             return mended
     raise AssertionError("The workers do not come to rest.")
 

@@ -7,9 +7,9 @@ from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 
 from interventions import operations
+from interventions.admin import attending
 from interventions.handlers import NotAdoptable, handler
 from interventions.models import Intervention
 
@@ -43,7 +43,4 @@ def adopt(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
         admin.message_user(request, f"Nothing was changed. {refusal}", messages.WARNING)
     else:
         admin.message_user(request, "Adopted: it stands at the source now, and every place follows.", messages.SUCCESS)
-    wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        return HttpResponseRedirect(wanted)
-    return HttpResponseRedirect(reverse("admin:interventions_intervention_changelist"))
+    return HttpResponseRedirect(attending.back(request))

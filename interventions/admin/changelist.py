@@ -2,22 +2,27 @@
 
 import datetime as dt
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
 from interventions.admin.reasons import reason
+from interventions.admin.sentences import who
+from interventions.causes import live
 from interventions.handlers import Entity, handler
-from interventions.models import Intervention, State
-from interventions.queries import NEEDS_A_PERSON, recent_kinds
+from interventions.models import CauseState, Intervention
+from interventions.queries import Marks, in_tab, marks, recent_kinds
 
 MOST_PAGED = 10_000
 _KINDS = "_interventions_recent_kinds"
+_MARKS = "_interventions_marks"
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -38,19 +43,24 @@ class TabFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """List the tabs beside the default."""
-        return [("retrying", "Retrying"), ("resolved", "Resolved"), ("all", "All")]
+        return [(word, word.capitalize()) for word in ("mine", "retrying", "snoozed", "resolved", "all")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> QuerySet[Intervention]:
         """Narrow to the open tab."""
-        match self.value():
-            case "retrying":
-                return queryset.filter(state=State.RETRYING)
-            case "resolved":
-                return queryset.filter(resolved=True)
-            case "all":
-                return queryset
-            case _:
-                return queryset.filter(resolved=False, state__in=NEEDS_A_PERSON)
+        found = marks_of(request)
+        if not self.value() and request.GET.get("cause__exact"):
+            # Who looks at one cause sees what belongs to it, also where it was put off.
+            found = replace(found, put_off=frozenset())
+        return in_tab(queryset, self.value() or "", found)
+
+
+def marks_of(request: HttpRequest) -> Marks:
+    """Give what staff decided about causes, read once a request."""
+    found: Marks | None = getattr(request, _MARKS, None)
+    if found is None:
+        found = marks(by=f"user:{request.user.pk}", at=timezone.now())
+        setattr(request, _MARKS, found)
+    return found
 
 
 class _Recent(SimpleListFilter):
@@ -124,6 +134,7 @@ class Inbox(BoundedList):
             row.person_name = names.get(row.person_id, "")
             next_try = planned.get((row.person_id, row.target))
             row.next_try_at = dt.datetime.fromisoformat(next_try) if next_try else None
+        _attended(rows)
         self.result_list = rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
@@ -131,6 +142,18 @@ class Inbox(BoundedList):
         return {"resolved": ["-resolved_at", "pk"], "all": ["-timestamp", "pk"]}.get(
             request.GET.get("tab", ""), ["timestamp", "pk"]
         )
+
+
+def _attended(rows: list[Any]) -> None:
+    """Let rows know who sees to them, or else to their cause, and until when they are put off."""
+    causes = {cause.fingerprint: cause for cause in live().filter(fingerprint__in={row.cause for row in rows})}
+    for row in rows:
+        row.its_cause = causes.get(row.cause)
+        is_seen_to = row.its_cause is not None and row.its_cause.state == CauseState.ACKNOWLEDGED
+        row.cause_owner = row.its_cause.owner if is_seen_to else None
+    names = who({actor for row in rows for actor in (row.assignee, row.cause_owner) if actor})
+    for row in rows:
+        row.assignee_name, row.cause_owner_name = names.get(row.assignee, ""), names.get(row.cause_owner, "")
 
 
 def search(items: QuerySet[Intervention], words: str) -> QuerySet[Intervention]:

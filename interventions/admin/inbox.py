@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -15,7 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from interventions import queries
-from interventions.admin import adoption, item, reasons, retries, sentences
+from interventions.admin import adoption, attending, causes, item, news, reasons, retries, sentences
 from interventions.admin.changelist import (
     BoundedPaginator,
     CodeFilter,
@@ -23,12 +24,18 @@ from interventions.admin.changelist import (
     TabFilter,
     TargetFilter,
     is_filtered,
+    marks_of,
     search,
 )
 from interventions.admin.records import OnRecord
+from interventions.causes import standing as causes_at
 from interventions.models import Intervention, State
 
-TABS = (("", "Needs a person"), ("retrying", "Retrying"), ("resolved", "Resolved"), ("all", "All"))
+TABS = (
+    ("", "Needs a person"), ("mine", "Mine"), ("retrying", "Retrying"), ("snoozed", "Snoozed"), ("resolved", "Resolved"),
+    ("all", "All"),
+)  # fmt: skip
+COUNTED = ("", "mine", "retrying", "snoozed")
 CAUSES_SHOWN = 4
 
 
@@ -36,7 +43,7 @@ CAUSES_SHOWN = 4
 class InterventionAdmin(OnRecord, ModelAdmin):
     """What needs a person. Nothing is added, edited or deleted here: items are retried or resolved with proof."""
 
-    list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "retry_button")
+    list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "seen_to_by", "retry_button")
     list_display_links = None
     list_filter = (TabFilter, TargetFilter, CodeFilter)
     list_filter_sheet = True
@@ -52,6 +59,7 @@ class InterventionAdmin(OnRecord, ModelAdmin):
 
     class Media:
         css = {"all": ("interventions/desk.css",)}
+        js = ("interventions/inbox.js",)
 
     def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether this person may retry."""
@@ -78,6 +86,9 @@ class InterventionAdmin(OnRecord, ModelAdmin):
             path("retry/", guarded(self.retry_view), name="interventions_intervention_retry"),
             path("resolve/", guarded(self.resolve_view), name="interventions_intervention_resolve"),
             path("adopt/", guarded(self.adopt_view), name="interventions_intervention_adopt"),
+            path("attend/", guarded(self.attend_view), name="interventions_intervention_attend"),
+            path("new/", guarded(self.new_view), name="interventions_intervention_new"),
+            *causes.addresses(self),
             *retries.addresses(self),
             *super().get_urls(),
         ]
@@ -85,10 +96,9 @@ class InterventionAdmin(OnRecord, ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the inbox with its tabs and causes on top."""
         tab = request.GET.get("tab", "")
-        counts = {
-            "": queries.bounded_count(queries.needing_a_person()),
-            "retrying": queries.bounded_count(queries.retrying()),
-        }
+        marks, everything = marks_of(request), Intervention.objects.all()
+        counts = {word: queries.bounded_count(queries.in_tab(everything, word, marks)) for word in COUNTED}
+        standing = causes_at(at=marks.at, limit=CAUSES_SHOWN + 1) if tab != "resolved" else []
         top = {
             "title": "Interventions",
             "tabs": [
@@ -100,14 +110,20 @@ class InterventionAdmin(OnRecord, ModelAdmin):
                 }
                 for word, name in TABS
             ],
-            "causes": _cause_cards(request) if tab in {"", "retrying", "all"} else [],
+            "causes": causes.cards(request, standing[:CAUSES_SHOWN]),
+            "has_more_causes": len(standing) > CAUSES_SHOWN,
+            "causes_url": reverse("admin:causes"),
+            "may_see_causes": request.user.has_perm(causes.LOOK),
+            "decide_url": reverse("admin:cause_decide"),
+            "retry_all_url": reverse("admin:retries_plan"),
+            "new_url": news.address(request, at=marks.at) if not tab else "",
             "chosen_cause": reasons.of_cause(request.GET.get("cause__exact", "")),
             "is_filtered": is_filtered(request),
             "open_tab": tab,
             "retry_url": reverse("admin:interventions_intervention_retry"),
             "here": request.get_full_path(),
             "plan_url": reverse("admin:retries_plan")
-            if tab in {"", "all"} and self.has_retry_permission(request)
+            if tab in {"", "mine", "snoozed", "all"} and self.has_retry_permission(request)
             else "",
             "query": request.GET.urlencode(),
             "checked_at": timezone.now(),
@@ -133,12 +149,20 @@ class InterventionAdmin(OnRecord, ModelAdmin):
         """Adopt a value that was written into a copy."""
         return adoption.adopt(self, request)
 
+    def attend_view(self, request: HttpRequest) -> HttpResponse:
+        """Decide who sees to an item, and until when it is put off."""
+        return attending.attend(self, request)
+
+    def new_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Say how many have come since a page was made; the page asks from time to time."""
+        return news.view(self, request)
+
     @action(description="Retry", permissions=["retry"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> HttpResponse | None:
         """Make the selected items' targets due now; more than a request can answer for become a bulk retry."""
         ids = list(queryset.order_by().values_list("pk", flat=True)[: item.MOST_RETRIED + 1])
         if len(ids) > item.MOST_RETRIED:
-            return retries.begin(self, request, queryset, retries.title_of(request.GET))
+            return retries.begin(self, request, queryset, request.GET)
         item.start_retries(self, request, Intervention.objects.filter(pk__in=ids))
         return None
 
@@ -168,9 +192,11 @@ class InterventionAdmin(OnRecord, ModelAdmin):
         return row.person_name or (f"person {row.person_id}" if row.person_id else row.entity_id or "-")
 
     @display(description="State")
-    def condition(self, row: Intervention) -> SafeString:
-        """The state as a word, in a colour."""
-        return format_html('<span class="kw-state kw-{}">{}</span>', row.state, State(row.state).label)
+    def condition(self, row: Any) -> SafeString:
+        """The state as a word, in a colour, and until when it is put off."""
+        shown = format_html('<span class="kw-state kw-{}">{}</span>', row.state, State(row.state).label)
+        off = attending.put_off(row, row.its_cause, timezone.now())
+        return format_html('{} <span class="kw-quiet">{}</span>', shown, off) if off else shown
 
     @display(description="Tries")
     def tries(self, row: Intervention) -> int:
@@ -195,6 +221,13 @@ class InterventionAdmin(OnRecord, ModelAdmin):
             return "on a change" if row.target else "not by itself"
         return f"in {timeuntil(row.next_try_at).split(',')[0]}" if row.next_try_at > timezone.now() else "now"
 
+    @display(description="Seen to by")
+    def seen_to_by(self, row: Any) -> str:
+        """Who sees to it, or to its cause."""
+        if row.assignee_name:
+            return str(row.assignee_name)
+        return f"{row.cause_owner_name} (the cause)" if row.cause_owner_name else "-"
+
     @display(description="")
     def retry_button(self, row: Intervention) -> str:
         """A button of a form that stands above the list."""
@@ -214,18 +247,3 @@ def _count(number: int | None) -> str:
     if number is None:
         return ""
     return f"{queries.MOST_COUNTED}+" if number > queries.MOST_COUNTED else str(number)
-
-
-def _cause_cards(request: HttpRequest) -> list[dict[str, Any]]:
-    return [
-        {
-            "items": cause.items,
-            "target": cause.target or "elsewhere",
-            "fact": reasons.reason(cause.code).fact,
-            "detail": reasons.detail_of(cause.cause),
-            "last_at": cause.last_at or cause.first_at,
-            "url": f"?{urlencode({'cause__exact': cause.cause})}",
-            "is_chosen": request.GET.get("cause__exact") == cause.cause,
-        }
-        for cause in queries.causes(CAUSES_SHOWN)
-    ]

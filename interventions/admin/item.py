@@ -13,10 +13,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 
 from interventions import operations, queries
-from interventions.admin import adoption, reasons, sentences, table
+from interventions.admin import adoption, attending, reasons, sentences, table
 from interventions.handlers import Comparison, Entity, handler, page_of
 from interventions.models import Intervention, Resolution, State
 
@@ -77,6 +76,7 @@ def page(admin: "ModelAdmin[Intervention]", request: HttpRequest, object_id: str
         "media": admin.media,
         "is_popup": False,
         **adoption.shown(request, [entity] if entity else []),
+        **attending.shown(request, found, timezone.now()),
     }
     return TemplateResponse(request, "admin/interventions/item.html", context)
 
@@ -88,7 +88,7 @@ def retry(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
     if not _may(request, "retry_intervention"):
         raise PermissionDenied
     start_retries(admin, request, _items(request.POST.getlist("item")))
-    return HttpResponseRedirect(_back(request))
+    return HttpResponseRedirect(attending.back(request))
 
 
 def start_retries(admin: "ModelAdmin[Intervention]", request: HttpRequest, items: QuerySet[Intervention]) -> None:
@@ -113,7 +113,7 @@ def resolve(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpResp
     items = _items(given.getlist("item"))
     if not items.exists():
         admin.message_user(request, "Nothing was selected.", messages.WARNING)
-        return HttpResponseRedirect(_back(request))
+        return HttpResponseRedirect(attending.back(request))
     if request.method == "POST":
         report = operations.mark_resolved(
             items=items, by=f"user:{request.user.pk}", note=request.POST.get("note", "")[:LONGEST_NOTE],
@@ -121,7 +121,7 @@ def resolve(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpResp
         )  # fmt: skip
         _tell(admin, request, report)
         if not report.refused:
-            return HttpResponseRedirect(_back(request))
+            return HttpResponseRedirect(attending.back(request))
     return _resolve_page(admin, request, list(items))
 
 
@@ -137,7 +137,7 @@ def _resolve_page(admin: "ModelAdmin[Intervention]", request: HttpRequest, items
         "before": [(item, sentences.done_before(item, now)) for item in items if item.resolved],
         "may_accept": _may(request, "accept_difference"),
         "note": request.POST.get("note", ""),
-        "back": _back(request),
+        "back": attending.back(request),
         "media": admin.media,
         "is_popup": False,
     }
@@ -187,10 +187,3 @@ def _tone(one: Any) -> str:
     if one.kind == "try":
         return "bad" if one.action == "failed" else "good"
     return "good" if one.action.startswith(("resolved", "accepted")) else "plain"
-
-
-def _back(request: HttpRequest) -> str:
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        return wanted
-    return reverse("admin:interventions_intervention_changelist")

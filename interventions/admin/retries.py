@@ -105,11 +105,12 @@ def addresses(admin: "ModelAdmin[Intervention]") -> list[URLPattern]:
 
 
 def begin(
-    admin: "ModelAdmin[Intervention]", request: HttpRequest, items: "QuerySet[Intervention]", title: str
+    admin: "ModelAdmin[Intervention]", request: HttpRequest, items: "QuerySet[Intervention]", asked: QueryDict
 ) -> HttpResponse:
     """Plan a bulk retry in the caller's name and go to its page, where it is started."""
+    title, cause = title_of(asked), str(asked.get("cause__exact", ""))
     try:
-        run = retry_runs.plan(items=items, title=title, by=by(request), at=timezone.now())
+        run = retry_runs.plan(items=items, title=title, cause=cause, by=by(request), at=timezone.now())
     except retry_runs.NothingToRetry:
         admin.message_user(request, NOTHING, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:interventions_intervention_changelist"))
@@ -138,7 +139,7 @@ def _plan(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
     # The same list that the person looked at, whole.
     request.GET = asked
     listed: Any = admin.get_changelist_instance(request)
-    return begin(admin, request, listed.queryset, title_of(asked))
+    return begin(admin, request, listed.queryset, asked)
 
 
 def _report(request: HttpRequest, run_id: uuid.UUID) -> StreamingHttpResponse:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from django.utils.timesince import timesince
 
 from interventions.handlers import handler
-from interventions.models import Intervention
+from interventions.models import History, Intervention
+from interventions.moments import spelled
 from interventions.operations import Report
 from interventions.queries import Moment
 
@@ -45,6 +46,18 @@ ACTIONS = {
     "breaker_closed": "Works again: what was parked follows",
     "breaker_reset": "Tried at once, or its failures forgotten",
     "accepted:sql": "Marked resolved by a program that writes SQL",
+    "assigned": "Taken on",
+    "handed_back": "Handed back",
+    "snoozed": "Snoozed",
+    "unsnoozed": "Brought back before its time",
+    "cause_acknowledged": "Cause taken on",
+    "cause_taken_over": "Cause taken over",
+    "cause_handed_back": "Cause handed back",
+    "cause_snoozed": "Cause snoozed",
+    "cause_unsnoozed": "Cause brought back before its time",
+    "cause_ignored": "Cause ignored",
+    "cause_unignored": "Cause heeded again",
+    "cause_noted": "Note on the cause written",
     "cause_opened": "Cause seen for the first time",
     "cause_reopened": "Cause came back",
     "cause_resolved": "Cause gone: nothing of it is open",
@@ -104,8 +117,30 @@ def moment(one: Moment, names: dict[str, str]) -> str:
             return f"Try {one.number} succeeded after {took}: written, read back, equal"
         named = f" ({one.error_object})" if one.error_object else ""
         return f"Try {one.number} failed after {took}: {one.code}{named}"
-    said = ACTIONS.get(one.action, one.action)
+    said = _said(one.action, one.to_state)
     return said if one.actor == "system" else f"{said}, by {names.get(one.actor, one.actor)}"
+
+
+def of_line(line: History, names: dict[str, str]) -> str:
+    """Say one line of history."""
+    said = _said(line.action, line.to_state)
+    return said if line.actor == "system" else f"{said}, by {names.get(line.actor, line.actor)}"
+
+
+def overtaken(line: History | None, now: dt.datetime) -> str:
+    """Tell the second of two people who did what before them, and that nothing came of what they wanted."""
+    if line is None:
+        return "Nothing was changed: it stands otherwise by now."
+    ago = timesince(line.at, now).split(",")[0]
+    said = _said(line.action, line.to_state)
+    return f"Nothing was changed: {who([line.actor])[line.actor]} was first, {ago} ago. {said}."
+
+
+def _said(action: str, to_state: str | None) -> str:
+    said = ACTIONS.get(action, action)
+    if to_state and action.removeprefix("cause_") in {"snoozed", "ignored"}:
+        return f"{said} until {spelled(dt.datetime.fromisoformat(to_state))}"
+    return said
 
 
 def _name(actor: str, names: dict[int, str]) -> str:

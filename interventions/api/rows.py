@@ -12,6 +12,7 @@ from interventions.models import History, Intervention, State
 SHOWN = (
     "id", "operation", "person_id", "target", "state", "resolved", "resolution", "cause", "code", "error", "attempts",
     "timestamp", "last_failed_at", "resolved_at", "resolved_by", "resolution_notes", "retry_by", "retry_until",
+    "assignee", "snoozed_until",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Causes and bulk retries over HTTP."""
+"""Bulk retries over HTTP."""
 
 from typing import Any, ClassVar
 from uuid import UUID
@@ -11,27 +11,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions import queries, retry_runs
+from interventions import retry_runs
 from interventions.api.base import StaffView, actor
 from interventions.api.problems import Problem
 from interventions.api.serializers import NoBody, ReadOnly, Strict
-from interventions.api.views import LOOK, RETRY
+from interventions.api.views import RETRY
 from interventions.models import Intervention, RetryOutcome, RetryRun, RetryState
 
-MOST_CAUSES = 100
 MOST_NAMED = 1000
-
-
-class CauseSerializer(ReadOnly):
-    """What live items of the same reason share."""
-
-    id = serializers.CharField(help_text="Stays the same for as long as the reason is the same.")
-    cause = serializers.CharField()
-    code = serializers.CharField()
-    target = serializers.CharField()
-    items = serializers.IntegerField(help_text="Live items.")
-    first_at = serializers.DateTimeField()
-    last_at = serializers.DateTimeField(allow_null=True)
 
 
 class RunSerializer(ReadOnly):
@@ -63,33 +50,7 @@ class AskedSerializer(Strict):
         return attrs
 
 
-class CausesView(StaffView):
-    """What is open, by cause."""
-
-    needed: ClassVar[dict[str, str]] = {"GET": LOOK}
-
-    @extend_schema(operation_id="causes_list", responses=CauseSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List the causes with the most live items first, at most a hundred."""
-        return Response(CauseSerializer(queries.causes(MOST_CAUSES), many=True).data)
-
-
 STARTED = {202: OpenApiResponse(RunSerializer, "Started; `Location` tells how it goes on.")}
-
-
-class CauseRetryView(StaffView):
-    """Retry everything of one cause."""
-
-    needed: ClassVar[dict[str, str]] = {"POST": RETRY}
-
-    @extend_schema(operation_id="causes_retry", request=NoBody, responses=STARTED)
-    def post(self, request: Request, cause_id: str) -> Response:
-        """Start a bulk retry of the cause's items: five first, then the rest at a bounded rate."""
-        NoBody(data=request.data).is_valid(raise_exception=True)
-        cause = queries.cause_of(cause_id)
-        if cause is None:
-            raise Problem(404, "not_found", "There is no such cause, or nothing of it is open any more.")
-        return _started(request, {"cause": cause}, cause)
 
 
 class RunsView(StaffView):
@@ -105,7 +66,7 @@ class RunsView(StaffView):
         asked = dict(words.validated_data)
         ids = asked.pop("ids", None)
         title = ", ".join(asked.values()) or f"{len(ids or ())} selected"
-        return _started(request, asked | ({"pk__in": ids} if ids else {}), title)
+        return started(request, asked | ({"pk__in": ids} if ids else {}), title, cause=str(asked.get("cause", "")))
 
 
 class RunView(StaffView):
@@ -138,10 +99,11 @@ class RunSwitchView(StaffView):
         return Response(_shown(run))
 
 
-def _started(request: Request, narrowed: dict[str, Any], title: str) -> Response:
+def started(request: Request, narrowed: dict[str, Any], title: str, *, cause: str = "") -> Response:
+    """Plan a bulk retry of the items and start it; raises Problem where nothing of them needs a person."""
     by, at = actor(request), timezone.now()
     try:
-        run = retry_runs.plan(items=Intervention.objects.filter(**narrowed), title=title, by=by, at=at)
+        run = retry_runs.plan(items=Intervention.objects.filter(**narrowed), title=title, cause=cause, by=by, at=at)
     except retry_runs.NothingToRetry:
         raise Problem(
             409, "nothing_to_retry", "Nothing of that needs a person, so there is nothing to retry."

@@ -2,8 +2,10 @@
 
 from django.urls import URLPattern, path
 
+from interventions.api.attention import ITEM_DECISIONS
+from interventions.api.causes import CAUSE_DECISIONS, CauseRetryView, CausesView, CauseView
 from interventions.api.envelope import ReadStanding
-from interventions.api.runs import CauseRetryView, CausesView, RunsView, RunSwitchView, RunView
+from interventions.api.runs import RunsView, RunSwitchView, RunView
 from interventions.api.views import ItemsView, ItemView, ResolveView, RetryView
 
 
@@ -20,8 +22,21 @@ def patterns(read_standing: ReadStanding) -> list[URLPattern]:
             ResolveView.as_view(read_standing=read_standing),
             name="intervention-resolve",
         ),
+        *[
+            path(
+                f"interventions/<uuid:pk>/{word}/",
+                view.as_view(read_standing=read_standing),
+                name=f"intervention-{word}",
+            )
+            for word, view in ITEM_DECISIONS.items()
+        ],
         path("causes/", CausesView.as_view(), name="causes"),
-        path("causes/<slug:cause_id>/retry/", CauseRetryView.as_view(), name="cause-retry"),
+        path("causes/<uuid:pk>/", CauseView.as_view(), name="cause"),
+        path("causes/<uuid:pk>/retry/", CauseRetryView.as_view(), name="cause-retry"),
+        *[
+            path(f"causes/<uuid:pk>/{word}/", view.as_view(), name=f"cause-{word}")
+            for word, view in CAUSE_DECISIONS.items()
+        ],
         path("runs/", RunsView.as_view(), name="retry-runs"),
         path("runs/<uuid:pk>/", RunView.as_view(), name="retry-run"),
         *[

@@ -134,11 +134,11 @@ def _refuse_what_was_not_done(item: Intervention, report: Report) -> None:
     item.refresh_from_db()
     if report.already:
         if item.state == State.RETRYING:
-            raise Problem(409, "already_retrying", f"{_name(item.retry_by)} asked for a retry; it is under way.")
+            raise Problem(409, "already_retrying", f"{name_of(item.retry_by)} asked for a retry; it is under way.")
         when = f" at {item.resolved_at:%Y-%m-%d %H:%M:%S} UTC" if item.resolved_at else ""
         note = f": {item.resolution_notes}" if item.resolution_notes else "."
         raise Problem(
-            409, "already_resolved", f"{_name(item.resolved_by)} resolved this{when} ({item.resolution}){note}"
+            409, "already_resolved", f"{name_of(item.resolved_by)} resolved this{when} ({item.resolution}){note}"
         )
     if report.refused:
         raise Problem(409, "not_possible", report.problems.get(str(item.pk), "It cannot be done now."))
@@ -146,7 +146,7 @@ def _refuse_what_was_not_done(item: Intervention, report: Report) -> None:
         raise Problem(404, "not_found", "There is nothing here, or it is not yours to see.")
 
 
-def _name(by: str | None) -> str:
+def name_of(by: str | None) -> str:
     """Give the name behind an actor."""
     kind, _, key = (by or "").partition(":")
     names: dict[int, str] = handler().label([int(key)]) if kind == "user" and key.isdigit() else {}

@@ -11,9 +11,11 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.timesince import timesince
 
+from interventions import causes as standing_causes
 from interventions import queries as items
 from interventions.admin import reasons
 from interventions.admin.reading import Reading, read
+from interventions.causes import Standing
 from sync import consistency, pulse, queries, triggers
 from sync.admin import bars, readings, switching, tries
 from sync.admin.bars import Chart
@@ -51,7 +53,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = timezone.now()
     targets = read(lambda: readings.targets(now))
     operations = read(readings.operations)
-    causes = read(lambda: items.causes(CAUSES_SHOWN))
+    causes = read(lambda: standing_causes.standing(at=now, limit=CAUSES_SHOWN))
     return context | {
         "may_see_numbers": True,
         "title": "Front page",
@@ -120,17 +122,17 @@ def net_card(net: Reading[Status]) -> Card:
     return Card(title, "whole", note, "on target", GOOD)
 
 
-def cause_line(cause: items.Cause) -> dict[str, Any]:
+def cause_line(cause: Standing) -> dict[str, Any]:
     """Give a cause with its sentence and the way into the inbox."""
-    detail = reasons.detail_of(cause.cause)
+    detail = reasons.detail_of(cause.fingerprint)
     fact = f"because {reasons.reason(cause.code).fact}" if cause.target else reasons.reason(cause.code).fact
     return {
         "items": cause.items,
         "target": cause.target or "elsewhere",
         "fact": fact,
         "detail": detail if detail != cause.target else "",
-        "since": cause.first_at,
-        "link": f"{_inbox()}?{urlencode({'cause__exact': cause.cause})}",
+        "since": cause.oldest_at,
+        "link": f"{_inbox()}?{urlencode({'cause__exact': cause.fingerprint})}",
     }
 
 

@@ -1,5 +1,6 @@
 """P10: who reaches what. One table; every address of the API stands in it."""
 
+import datetime as dt
 import json
 import re
 import uuid
@@ -9,9 +10,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
-from interventions import queries
-from interventions.models import Intervention, RetryRun
+from interventions import causes
+from interventions.models import Cause, Intervention, RetryRun
 from tests import fakes
 from tests.factories import Cast, UserFactory
 from therapists.models import Enrollment, Status, User, UserType
@@ -19,6 +21,7 @@ from therapists.roles import LEAD, OPERATOR, READ_ONLY
 
 WHO = ("anonymous", "therapist", "client", "read-only", "operator", "lead")
 ITEM = "/api/v1/interventions/{item}/"
+TOMORROW = (timezone.now() + dt.timedelta(days=1)).isoformat()
 # Method and address, what is sent, and the status for each of WHO.
 TABLE = [
     ("GET", "/api/v1/therapists/me/", None, (401, 200, 404, 404, 404, 404)),
@@ -36,7 +39,25 @@ TABLE = [
     # Both sides are equal, so whoever may resolve needs no right to accept.
     ("POST", ITEM + "resolve/", {}, (401, 403, 403, 403, 200, 200)),
     ("GET", "/api/v1/causes/", None, (401, 403, 403, 200, 200, 200)),
+    ("GET", "/api/v1/causes/{cause}/", None, (401, 403, 403, 200, 200, 200)),
     ("POST", "/api/v1/causes/{cause}/retry/", {}, (401, 403, 403, 403, 202, 202)),
+    ("POST", "/api/v1/causes/{cause}/acknowledge/", {}, (401, 403, 403, 403, 200, 200)),
+    # Nobody has taken it, or put it off.
+    ("POST", "/api/v1/causes/{cause}/hand-back/", {}, (401, 403, 403, 403, 409, 409)),
+    ("POST", "/api/v1/causes/{cause}/snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 200, 200)),
+    ("POST", "/api/v1/causes/{cause}/unsnooze/", {}, (401, 403, 403, 403, 409, 409)),
+    (
+        "POST",
+        "/api/v1/causes/{cause}/ignore/",
+        {"until": TOMORROW, "reason": "A known one."},
+        (401, 403, 403, 403, 403, 200),
+    ),
+    ("POST", "/api/v1/causes/{cause}/unignore/", {}, (401, 403, 403, 403, 403, 409)),
+    ("POST", "/api/v1/causes/{cause}/note/", {"note": "Ask them."}, (401, 403, 403, 403, 200, 200)),
+    ("POST", ITEM + "assign/", {}, (401, 403, 403, 403, 200, 200)),
+    ("POST", ITEM + "hand-back/", {}, (401, 403, 403, 403, 409, 409)),
+    ("POST", ITEM + "snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 200, 200)),
+    ("POST", ITEM + "unsnooze/", {}, (401, 403, 403, 403, 409, 409)),
     ("POST", "/api/v1/runs/", {"target": "therapist_profiles"}, (401, 403, 403, 403, 202, 202)),
     ("GET", "/api/v1/runs/{run}/", None, (401, 403, 403, 200, 200, 200)),
     ("POST", "/api/v1/runs/{run}/pause/", {}, (401, 403, 403, 403, 200, 200)),
@@ -76,6 +97,7 @@ def test_each_reaches_what_is_theirs_and_nothing_else(
         expect(status, who, method, address, body, cast)
         with fakes.asleep():
             Intervention.objects.all().delete()
+            Cause.objects.all().delete()
 
 
 def expect(status: int, who: str, method: str, address: str, body: object, cast: Cast) -> None:
@@ -87,8 +109,9 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
     if (person := caller(who, cast)) is not None:
         client.force_login(person)
     run = RetryRun.objects.create(title="x", state="running", asked_by="system", asked_at=item.timestamp)
-    (cause,) = queries.causes(2)
-    named = address.format(item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.id)
+    cause = causes.ensure(fingerprint=item.cause, at=timezone.now())
+    assert cause is not None
+    named = address.format(item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk)
     answer = ask(client, method, named, body)
     assert answer.status_code == status, f"{who}: {answer.content!r}"
     if answer.status_code >= 400:

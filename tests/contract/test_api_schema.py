@@ -29,7 +29,12 @@ def test_documents_every_address_of_the_contract(schema: Any) -> None:
         "GET /api/v1/enrollments/", "POST /api/v1/enrollments/{id}/decision/",
         "GET /api/v1/interventions/", "GET /api/v1/interventions/{id}/",
         "POST /api/v1/interventions/{id}/retry/", "POST /api/v1/interventions/{id}/resolve/",
-        "GET /api/v1/causes/", "POST /api/v1/causes/{cause_id}/retry/",
+        "POST /api/v1/interventions/{id}/assign/", "POST /api/v1/interventions/{id}/hand-back/",
+        "POST /api/v1/interventions/{id}/snooze/", "POST /api/v1/interventions/{id}/unsnooze/",
+        "GET /api/v1/causes/", "GET /api/v1/causes/{id}/", "POST /api/v1/causes/{id}/retry/",
+        "POST /api/v1/causes/{id}/acknowledge/", "POST /api/v1/causes/{id}/hand-back/",
+        "POST /api/v1/causes/{id}/snooze/", "POST /api/v1/causes/{id}/unsnooze/",
+        "POST /api/v1/causes/{id}/ignore/", "POST /api/v1/causes/{id}/unignore/", "POST /api/v1/causes/{id}/note/",
         "POST /api/v1/runs/", "GET /api/v1/runs/{id}/",
         "POST /api/v1/runs/{id}/pause/", "POST /api/v1/runs/{id}/resume/", "POST /api/v1/runs/{id}/cancel/",
     }  # fmt: skip

@@ -53,7 +53,7 @@ class TestACause:
         assert sam.get(CAUSES).json() == []
 
     def test_that_is_not_open_is_not_there(self, sam: Client, items: list[Intervention]) -> None:
-        assert post(sam, f"{CAUSES}0123456789abcdef/retry/").status_code == 404
+        assert post(sam, f"{CAUSES}{uuid.UUID(int=7)}/retry/").status_code == 404
 
 
 class TestARun:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from interventions import intake, items, queries, spool
+from interventions import causes, intake, items, spool
 from interventions.models import History, Intervention, Resolution
 from interventions.operations import (
     MOST_TOGETHER,
@@ -38,13 +38,13 @@ def test_p9_ten_thousand_failures_are_one_cause_and_each_an_item(transactional_d
     started = time.monotonic()
     for first in range(0, MANY, BATCH):
         items.open_items(failures=failures(first, first + BATCH), at=timezone.now())
-    assert [(cause.code, cause.items) for cause in queries.causes(5)] == [("23514", MANY)]
+    assert [(cause.code, cause.items) for cause in causes.standing(at=timezone.now(), limit=5)] == [("23514", MANY)]
     assert History.objects.filter(action="opened").count() == MANY
     entities = dict.fromkeys((person, TARGET) for person in range(BATCH))
     assert items.settle_items(entities=entities, resolution=Resolution.AUTO, at=timezone.now()) == BATCH
     items.open_items(failures=failures(0, BATCH), at=timezone.now())
     assert Intervention.objects.filter(state="reopened").count() == BATCH
-    assert [(cause.code, cause.items) for cause in queries.causes(5)] == [("23514", MANY)]
+    assert [(cause.code, cause.items) for cause in causes.standing(at=timezone.now(), limit=5)] == [("23514", MANY)]
     assert time.monotonic() - started < SECONDS
 
 
@@ -71,7 +71,7 @@ def test_p9_opening_reads_no_more_of_the_log_where_much_is_open(transactional_db
 def test_p9_failures_that_callers_report_are_one_cause_whatever_the_person(transactional_db: None) -> None:
     for number in range(CALLED):
         assert log_manual_intervention_needed(operation="import", entity_id=number, error=f"no profile for {number}")
-    assert [cause.items for cause in queries.causes(5)] == [CALLED]
+    assert [cause.items for cause in causes.standing(at=timezone.now(), limit=5)] == [CALLED]
     assert History.objects.filter(action="opened").count() == CALLED
 
 
@@ -92,7 +92,7 @@ def test_p9_a_report_reads_no_more_of_the_log_where_much_is_open(transactional_d
 def test_p9_many_failures_handed_over_at_once_share_their_commits(transactional_db: None) -> None:
     given = [(number, f"no profile for {number}") for number in range(2 * MOST_TOGETHER + 1)]
     assert log_manual_interventions_needed(operation="import", failures=given)
-    assert [cause.items for cause in queries.causes(5)] == [len(given)]
+    assert [cause.items for cause in causes.standing(at=timezone.now(), limit=5)] == [len(given)]
     assert set(Intervention.objects.values_list("entity_id", flat=True)) == {str(number) for number, _ in given}
     assert History.objects.filter(action="opened").values("at").distinct().count() == 3
     assert log_manual_interventions_needed(operation="import", failures=given), "again is the same as once"
@@ -121,4 +121,6 @@ def test_p9_and_so_are_those_that_waited_in_the_spool(transactional_db: None) ->
         for number in range(CALLED):
             assert log_manual_intervention_needed(operation="import", entity_id=number, error=ValueError(number))
     assert intake.take_in().taken == CALLED
-    assert [(cause.code, cause.items) for cause in queries.causes(5)] == [("ValueError", CALLED)]
+    assert [(cause.code, cause.items) for cause in causes.standing(at=timezone.now(), limit=5)] == [
+        ("ValueError", CALLED)
+    ]

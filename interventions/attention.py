@@ -1,0 +1,210 @@
+"""Who sees to what, and what is put off: each decision one transaction under the row's lock, with its line of history."""
+
+import datetime as dt
+import uuid
+from collections.abc import Collection
+from typing import TypeVar
+
+from django.db import transaction
+
+from interventions.correlation import request_id
+from interventions.models import Cause, CauseState, History, Intervention
+from interventions.models.causes import LONGEST_IGNORED
+
+LONGEST_SNOOZED = dt.timedelta(days=30)
+LONGEST_NOTE = 2000
+CAUSE, ITEM = "cause", "intervention"
+# What may have come before somebody who finds a thing other than they saw it, by what they wanted to decide.
+_OWNER = ("cause_acknowledged", "cause_taken_over", "cause_handed_back", "cause_reopened", "cause_resolved")
+_SNOOZE = ("cause_snoozed", "cause_unsnoozed", "cause_resolved")
+_IGNORE = ("cause_ignored", "cause_unignored", "cause_resolved")
+_NOTE = ("cause_noted", "cause_resolved")
+_ENDED = ("resolved:auto", "resolved:verified", "resolved:superseded", "accepted:accepted", "accepted:sql")
+_ASSIGNEE = ("assigned", "handed_back", *_ENDED)
+_PUT_OFF = ("snoozed", "unsnoozed", "reopened", *_ENDED)
+_Found = TypeVar("_Found", Cause, Intervention)
+
+
+class Overtaken(Exception):
+    """It is not any more as the person saw it, and nothing was changed. `line` says who did what when, where known."""
+
+    def __init__(self, line: History | None) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class WrongMoment(ValueError):
+    """The moment is past, or further away than anything is put off."""
+
+
+class NoReason(ValueError):
+    """To ignore something needs a reason."""
+
+
+def acknowledge(*, cause_id: uuid.UUID, by: str, at: dt.datetime, instead_of: str = "") -> Cause:
+    """
+    See to a cause from now on; `instead_of` whom the person saw doing it.
+
+    Raises Overtaken, and Cause.DoesNotExist.
+    """
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        is_seen_to = cause.state == CauseState.ACKNOWLEDGED
+        _must_stand(cause, _is_live(cause) and (cause.owner if is_seen_to else "") == instead_of != by, _OWNER)
+        before = (cause.owner, by) if is_seen_to else (cause.state, CauseState.ACKNOWLEDGED)
+        _write(
+            cause, "cause_taken_over" if is_seen_to else "cause_acknowledged", by, *before,
+            state=CauseState.ACKNOWLEDGED, owner=by, acknowledged_at=at, acknowledged_by=by,
+        )  # fmt: skip
+    return cause
+
+
+def hand_back(*, cause_id: uuid.UUID, by: str) -> Cause:
+    """See to a cause no longer; it is nobody's then. Raises Overtaken, also where somebody else sees to it."""
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _is_live(cause) and cause.owner == by, _OWNER)
+        _write(
+            cause, "cause_handed_back", by, cause.state, CauseState.OPEN,
+            state=CauseState.OPEN, owner=None, acknowledged_at=None, acknowledged_by=None,
+        )  # fmt: skip
+    return cause
+
+
+def snooze(*, cause_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime) -> Cause:
+    """Take a cause and its items out of the inbox until then. Raises Overtaken where it is put off, and WrongMoment."""
+    _must_be_ahead(until, at, LONGEST_SNOOZED)
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _is_live(cause) and not _is_ahead(cause.snoozed_until, at), _SNOOZE)
+        _write(cause, "cause_snoozed", by, None, until.isoformat(), snoozed_until=until)
+    return cause
+
+
+def unsnooze(*, cause_id: uuid.UUID, by: str, at: dt.datetime) -> Cause:
+    """Bring a cause back that was put off. Raises Overtaken where it is back."""
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _is_ahead(cause.snoozed_until, at), _SNOOZE)
+        _write(cause, "cause_unsnoozed", by, _iso(cause.snoozed_until), None, snoozed_until=None)
+    return cause
+
+
+def ignore(*, cause_id: uuid.UUID, until: dt.datetime, reason: str, by: str, at: dt.datetime) -> Cause:
+    """
+    Leave a cause and its items out of the inbox and the alerts for a while, also where it goes and comes back.
+
+    What is counted as different, owed or open stays counted. Raises Overtaken, WrongMoment and NoReason.
+    """
+    _must_be_ahead(until, at, LONGEST_IGNORED)
+    if not reason.strip():
+        raise NoReason
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _is_live(cause) and not _is_ahead(cause.ignored_until, at), _IGNORE)
+        told = reason.strip()[:LONGEST_NOTE]
+        _write(
+            cause, "cause_ignored", by, None, until.isoformat(), ignored_at=at, ignored_until=until, ignored_reason=told
+        )
+    return cause
+
+
+def unignore(*, cause_id: uuid.UUID, by: str, at: dt.datetime) -> Cause:
+    """Heed a cause again. Raises Overtaken where it is heeded."""
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _is_ahead(cause.ignored_until, at), _IGNORE)
+        gone = _iso(cause.ignored_until)
+        _write(cause, "cause_unignored", by, gone, None, ignored_at=None, ignored_until=None, ignored_reason=None)
+    return cause
+
+
+def note(*, cause_id: uuid.UUID, text: str, by: str, was: str = "") -> Cause:
+    """Write the note of a cause in place of the one that the person saw. Raises Overtaken where another stands there."""
+    with transaction.atomic():
+        cause = Cause.objects.select_for_update().get(pk=cause_id)
+        _must_stand(cause, _plain(cause.note) == _plain(was), _NOTE)
+        _write(cause, "cause_noted", by, None, None, note=_plain(text)[:LONGEST_NOTE])
+    return cause
+
+
+def assign(*, item_id: uuid.UUID, by: str, instead_of: str = "") -> Intervention:
+    """
+    See to an item from now on, whoever sees to its cause; `instead_of` whom the person saw doing it.
+
+    Raises Overtaken, and Intervention.DoesNotExist.
+    """
+    with transaction.atomic():
+        item = Intervention.objects.select_for_update().get(pk=item_id)
+        _must_stand(item, not item.resolved and (item.assignee or "") == instead_of != by, _ASSIGNEE)
+        _write(item, "assigned", by, item.assignee, by, assignee=by)
+    return item
+
+
+def hand_back_item(*, item_id: uuid.UUID, by: str) -> Intervention:
+    """See to an item no longer. Raises Overtaken, also where somebody else sees to it."""
+    with transaction.atomic():
+        item = Intervention.objects.select_for_update().get(pk=item_id)
+        _must_stand(item, not item.resolved and item.assignee == by, _ASSIGNEE)
+        _write(item, "handed_back", by, by, None, assignee=None)
+    return item
+
+
+def snooze_item(*, item_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime) -> Intervention:
+    """Take an item out of the inbox until then. Raises Overtaken where it is put off or resolved, and WrongMoment."""
+    _must_be_ahead(until, at, LONGEST_SNOOZED)
+    with transaction.atomic():
+        item = Intervention.objects.select_for_update().get(pk=item_id)
+        _must_stand(item, not item.resolved and not _is_ahead(item.snoozed_until, at), _PUT_OFF)
+        _write(item, "snoozed", by, None, until.isoformat(), snoozed_until=until)
+    return item
+
+
+def unsnooze_item(*, item_id: uuid.UUID, by: str, at: dt.datetime) -> Intervention:
+    """Bring an item back that was put off. Raises Overtaken where it is back."""
+    with transaction.atomic():
+        item = Intervention.objects.select_for_update().get(pk=item_id)
+        _must_stand(item, not item.resolved and _is_ahead(item.snoozed_until, at), _PUT_OFF)
+        _write(item, "unsnoozed", by, _iso(item.snoozed_until), None, snoozed_until=None)
+    return item
+
+
+def _must_stand(found: _Found, stands: bool, before: Collection[str]) -> None:
+    """Raise Overtaken with what was decided last where it does not stand as it must."""
+    if stands:
+        return
+    kind = CAUSE if isinstance(found, Cause) else ITEM
+    raise Overtaken(History.objects.of(kind, str(found.pk)).filter(action__in=before).last())
+
+
+def _must_be_ahead(until: dt.datetime, at: dt.datetime, most: dt.timedelta) -> None:
+    if not at < until <= at + most:
+        raise WrongMoment
+
+
+def _write(found: _Found, action: str, by: str, before: str | None, after: str | None, **values: object) -> None:
+    for name, value in values.items():
+        setattr(found, name, value)
+    found.save(update_fields=list(values))
+    kind = CAUSE if isinstance(found, Cause) else ITEM
+    History.objects.create(
+        actor=by, action=action, object_type=kind, object_id=str(found.pk), from_state=before, to_state=after,
+        request_id=request_id.get(),
+    )  # fmt: skip
+
+
+def _is_live(cause: Cause) -> bool:
+    return cause.state != CauseState.RESOLVED
+
+
+def _is_ahead(moment: dt.datetime | None, at: dt.datetime) -> bool:
+    return moment is not None and moment > at
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _plain(text: str) -> str:
+    """Give a note as it is compared: a browser's line ends are those of everybody."""
+    return "\n".join(text.strip().splitlines())
