@@ -142,6 +142,58 @@ SYNC_MASS_DELETION_LEAST = ENV.number(
     "SYNC_MASS_DELETION_LEAST", 10, "Fewer deletions than this never wait because of their share of the table.", least=1
 )
 
+# Who is told of what, when, and how.
+BASE_URL = ENV.text(
+    "BASE_URL", f"http://127.0.0.1:{PORT}", "Where people reach the admin: what links in alerts begin with."
+)
+ALERT_URLS_STAFF = ENV.names(
+    "ALERT_URLS_STAFF",
+    [],
+    "apprise URLs for staff, with commas between; a comma in one is written %2C.",
+    is_secret=True,
+)
+ALERT_URLS_LEAD = ENV.names(
+    "ALERT_URLS_LEAD", [], "Likewise for leads; without any channel, those of staff.", is_secret=True
+)
+ALERT_URLS_PAGE = ENV.names(
+    "ALERT_URLS_PAGE", [], "Likewise for what is urgent; without any, those of leads.", is_secret=True
+)
+ALERT_MAIL_STAFF = ENV.names("ALERT_MAIL_STAFF", [], "E-mail addresses for staff, with commas between.")
+ALERT_MAIL_LEAD = ENV.names("ALERT_MAIL_LEAD", [], "Likewise for leads.")
+ALERT_MAIL_PAGE = ENV.names("ALERT_MAIL_PAGE", [], "Likewise for what is urgent.")
+EMAIL_URL = ENV.text(
+    "EMAIL_URL",
+    "",
+    "The mail server, as smtp+tls://USER:PASSWORD@HOST:PORT; required to mail anything.",
+    is_secret=True,
+)
+DEFAULT_FROM_EMAIL = ENV.text("DEFAULT_FROM_EMAIL", "keepwell@localhost", "Whom mail comes from.")
+EMAIL_TIMEOUT = ENV.number("EMAIL_TIMEOUT", 10, "Longest wait for each answer of the mail server.", least=1, most=30)
+ALERT_SECONDS = ENV.number("ALERT_SECONDS", 15, "How often beat looks whom to tell of what.", least=1, most=3600)
+ALERT_LEAD_MINUTES = ENV.number(
+    "ALERT_LEAD_MINUTES", 60, "A lead is told of a cause that nobody acknowledged for so long."
+)
+ALERT_LEAD_PEOPLE = ENV.number("ALERT_LEAD_PEOPLE", 20, "A lead is told at once of a cause that concerns more people.")
+ALERT_PAGE_HOURS = ENV.number(
+    "ALERT_PAGE_HOURS",
+    24,
+    "What nobody acknowledged for so long, and what has been owed unnoticed for so long, is urgent.",
+)
+ALERT_URGENT_MINUTES = ENV.number("ALERT_URGENT_MINUTES", 5, "Verification that is behind for longer is urgent.")
+ALERT_OWED_MINUTES = ENV.number(
+    "ALERT_OWED_MINUTES",
+    30,
+    "A lead is told of what has been owed for longer though no intervention says why.",
+    least=1,
+)
+ALERT_REPEAT_HOURS = ENV.number(
+    "ALERT_REPEAT_HOURS", 24, "How often that is said again while nobody sees to it.", least=1
+)
+DIGEST_MAIL = ENV.names("DIGEST_MAIL", [], "Whom the daily digest is mailed to, with commas between.")
+DIGEST_HOUR = ENV.number("DIGEST_HOUR", 7, "The full hour from which on the day's digest is made.", most=23)
+DIGEST_ZONE = ENV.one_of_zones("DIGEST_ZONE", "UTC", "The time zone of that hour, as in Europe/Berlin.")
+ALERTS_KEPT_DAYS = ENV.number("ALERTS_KEPT_DAYS", 90, "How long alerts that are over, and digests, are kept.", least=1)
+
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(
     "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."

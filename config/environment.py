@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -51,6 +52,13 @@ class Environment:
             raise ImproperlyConfigured(f"{name}={value!r} is unknown: give one of {', '.join(known)}.")
         return value
 
+    def one_of_zones(self, name: str, default: str, meaning: str) -> str:
+        """Declare and read the name of a time zone."""
+        value = self.text(name, default, meaning)
+        if value not in available_timezones():
+            raise ImproperlyConfigured(f"{name}={value!r} is unknown: give a name such as Europe/Berlin.")
+        return value
+
     def flag(self, name: str, default: bool, meaning: str) -> bool:
         """Declare and read true or false."""
         return self._declare(name, default, meaning, lambda: _flag(os.environ.get(name), default))
@@ -62,9 +70,11 @@ class Environment:
             raise ImproperlyConfigured(f"{name}={value} is out of range: give a whole number from {least} to {most}.")
         return value
 
-    def names(self, name: str, default: list[str], meaning: str) -> list[str]:
+    def names(self, name: str, default: list[str], meaning: str, *, is_secret: bool = False) -> list[str]:
         """Declare and read a comma-separated list."""
-        return self._declare(name, default, meaning, lambda: [str(n) for n in self.source.list(name, default=default)])
+        return self._declare(
+            name, default, meaning, lambda: [str(n).strip() for n in self.source.list(name, default=default)], is_secret
+        )
 
     def refuse_unknown(self, prefix: str) -> None:
         """Stop the start when the environment names a setting of ours that does not exist: a typo is not a default."""

@@ -65,6 +65,11 @@ CELERY_BEAT_SCHEDULE = {
     "follow-causes": {
         "task": "sync.tasks.follow_causes", "schedule": 5, "options": {"queue": "normal", "expires": 5},
     },
+    "alert": {
+        "task": "interventions.tasks.alert", "schedule": ALERT_SECONDS,
+        "options": {"queue": "normal", "expires": ALERT_SECONDS},
+    },
+    "prune-alerts": {"task": "interventions.tasks.prune_alerts", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "audit-recent": {
         "task": "sync.tasks.audit_recent", "schedule": SYNC_AUDIT_SECONDS,
         "options": {"queue": "low", "expires": SYNC_AUDIT_SECONDS},
@@ -125,6 +130,9 @@ TEMPLATES = [
         },
     }
 ]
+
+if EMAIL_URL:
+    globals().update(ENV.source.email_url_config(EMAIL_URL))
 
 AUTH_USER_MODEL = "therapists.User"
 # An address is unique by its normal form, which the check cannot see.

@@ -1,6 +1,7 @@
 """What the desk needs from whoever can retry: registered at start-up, so that this app knows nobody."""
 
-from collections.abc import Callable, Collection
+import datetime as dt
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +64,24 @@ class Replaced:
     why_not: str = ""
 
 
+@dataclass(frozen=True)
+class Lag:
+    """
+    Something that is behind for longer than it should be, whoever it is about.
+
+    `name` tells it from others and never changes; `says` and `advice` are sentences without a person; `path` is the
+    page that shows it. `is_urgent`: minutes matter.
+    """
+
+    name: str
+    says: str
+    advice: str
+    path: str
+    since: dt.datetime
+    people: int
+    is_urgent: bool = False
+
+
 class NotAdoptable(Exception):
     """The value cannot become the source's; the message says why, in words for staff and without the value."""
 
@@ -117,6 +136,7 @@ class Handler(Protocol):
 
 _handlers: list[Handler] = []
 _pages: dict[str, Callable[[str], str]] = {}
+_lags: list[Callable[[], Sequence[Lag]]] = []
 
 
 def register_page(operation: str, address: Callable[[str], str]) -> None:
@@ -127,6 +147,16 @@ def register_page(operation: str, address: Callable[[str], str]) -> None:
 def page_of(operation: str, entity_id: str | None) -> str | None:
     """Give the address where a person decides about an item; None: on the item's own page."""
     return _pages[operation](entity_id) if operation in _pages and entity_id else None
+
+
+def register_lags(read: Callable[[], Sequence[Lag]]) -> None:
+    """Say who knows what is behind; `read` gives what is now, and may raise what reading raises."""
+    _lags[:] = [read]
+
+
+def lags() -> list[Lag]:
+    """Give what is behind now, as whoever knows it tells."""
+    return [lag for read in _lags for lag in read()]
 
 
 def register(handler: Handler) -> None:

@@ -150,4 +150,16 @@ POINTS = {
     "interventions.adopt.after_commit": Point(
         "interventions.operations.adopt_value", "The adoption is committed; the workers are not woken."
     ),
+    "interventions.alert.before_commit": Point(
+        "interventions.alerts.look", "Who is to be told of what is written, with each message; not committed."
+    ),
+    "interventions.alert.after_commit": Point(
+        "interventions.alerts.look", "Who is to be told is committed; nothing has been sent."
+    ),
+    "interventions.delivery.before_send": Point(
+        "interventions.deliveries.send", "A message is claimed; it has not been sent."
+    ),
+    "interventions.delivery.after_send": Point(
+        "interventions.deliveries.send", "A message was sent, or was not taken; that is not on record."
+    ),
 }

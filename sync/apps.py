@@ -14,9 +14,10 @@ class SyncConfig(AppConfig):
         from django.urls import reverse
 
         from interventions.handlers import register_page
-        from sync import checks, deletion, operations, receivers
+        from sync import alerts, checks, deletion, operations, receivers
 
         checks.register()
         operations.register()
+        alerts.register()
         receivers.connect()
         register_page(deletion.MASS, lambda hold: reverse("admin:sync_hold_change", args=[hold]))

@@ -40,6 +40,8 @@ ROWS: dict[str, str] = {
     "sync_pause": "scope = 'person' AND key = ANY(%(people)s::text[])",
     "sync_debt": "person_id = ANY(%(people)s)",
     "sync_ledger": "person_id = ANY(%(people)s)",
+    # What they read as staff.
+    "intervention_alert_reading": "user_id = ANY(%(people)s)",
 }
 # Rows that stay, and what becomes of their columns: an SQL expression, or None where a column holds ids, codes, times
 # and numbers only. A column that is not named here fails a test.
@@ -94,6 +96,11 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "failed_request": "id operation hour number",
         "intervention_retry_run": "id title cause state asked_by asked_at started_at moved_at finished_at is_past_canary",
         "intervention_retry_run_item": "id run_id item_id person_id target outcome at",
+        "intervention_alert": "id subject level kind says advice path items people since raised_at told_at ended_at",
+        "intervention_alert_delivery": "id alert_id digest_id kind channel state made_at next_attempt_at attempts lease_until"
+        " sent_at trouble",
+        "intervention_alert_watch": "id looked_at",
+        "intervention_digest": "day since made_at content",
         "sync_tombstone": "id person_id target row_id kind at applied_at hold_id",
         "sync_hold": "id target opened_at decided_at decided_by is_released",
         "sync_breaker": "target word since failures lone recent probe_at probe_seconds probe throttled_until ramp_since"

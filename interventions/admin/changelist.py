@@ -13,12 +13,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
-from interventions.admin.reasons import reason
 from interventions.admin.sentences import who
 from interventions.causes import live
 from interventions.handlers import Entity, handler
 from interventions.models import CauseState, Intervention
 from interventions.queries import Marks, in_tab, marks, recent_kinds
+from interventions.reasons import reason
 
 MOST_PAGED = 10_000
 _KINDS = "_interventions_recent_kinds"
