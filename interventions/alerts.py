@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -76,7 +77,7 @@ def read(*, alerts: Collection[int], user_id: int, at: dt.datetime) -> int:
 def undelivered(*, at: dt.datetime) -> "QuerySet[AlertDelivery]":
     """Narrow to messages that a channel did not take and that are tried again, or were given up within a day."""
     return AlertDelivery.objects.filter(
-        Q(state=AlertState.WAITING) & ~Q(trouble="")
+        Q(state=AlertState.WAITING) & ~Q(trouble="") & (Q(lease_until=None) | Q(lease_until__lt=Now()))
         | Q(state=AlertState.UNDELIVERED, next_attempt_at__gt=at - dt.timedelta(days=1))
     )
 
@@ -104,7 +105,7 @@ def _raised(at: dt.datetime) -> set[int]:
             spent |= {channel.name for channel in channels.of(level)}
             found.add(alert.pk)
             logger.warning(
-                "interventions.alert.told", extra={"subject": name, "level": level.name, "kind": str(due[level])}
+                "interventions.alert.told", extra={"subject": name, "whom": level.name, "kind": str(due[level])}
             )
     return found
 

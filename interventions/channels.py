@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection
 from django.utils.crypto import salted_hmac
 
 from interventions.ladder import Level
@@ -81,7 +82,13 @@ def every() -> dict[str, Channel]:
 
 
 def send(channel: Channel, message: Message) -> None:
-    """Send it now; raises NotTaken. Uses the network for SECONDS at most, and never inside a transaction."""
+    """
+    Send it now; raises NotTaken, and RuntimeError inside a transaction, which the far side could hold open.
+
+    What apprise sends is over after SECONDS whatever happens; of a mail, each answer of the server may take EMAIL_TIMEOUT.
+    """
+    if connection.in_atomic_block:
+        raise RuntimeError("Nothing is sent inside a transaction.")
     if channel.kind == MAIL:
         _mail(channel.address, message)
     else:

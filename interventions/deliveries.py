@@ -5,8 +5,11 @@ import logging
 import random
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from interventions import channels, ladder, messages
@@ -22,10 +25,12 @@ LEASE = dt.timedelta(seconds=120)
 RUN_SECONDS = 30
 GIVEN_UP_AFTER = dt.timedelta(hours=48)
 NO_CHANNEL = "no_channel"
-# The lease goes by the server's clock alone. One message at a time, so that channels that hang hold one worker at most.
+# Pushed ahead before it is tried: what takes workers down comes back later each time. The lease goes by the server's
+# clock alone. One message at a time, so that channels that hang hold one worker at most.
 _CLAIM = """
 UPDATE intervention_alert_delivery AS claimed
-SET lease_until = clock_timestamp() + %(lease)s, attempts = claimed.attempts + 1
+SET lease_until = clock_timestamp() + %(lease)s, attempts = claimed.attempts + 1, trouble = 'unanswered',
+    next_attempt_at = %(at)s + %(lease)s * power(2, least(claimed.attempts, 5))
 FROM (SELECT id FROM intervention_alert_delivery
       WHERE state = 'waiting' AND next_attempt_at <= %(at)s AND id = coalesce(%(id)s, id)
         AND (lease_until IS NULL OR lease_until <= clock_timestamp())
@@ -54,6 +59,7 @@ class Claim:
 def send_due(*, seconds: float = RUN_SECONDS) -> int:
     """Send what waits, a message at a time, for about so long; gives how many were tried."""
     until, number = time.monotonic() + seconds, 0
+    _give_up(at=timezone.now())
     while time.monotonic() < until and (claim := claim_next(at=timezone.now())) is not None:
         send(claim)
         number += 1
@@ -63,7 +69,8 @@ def send_due(*, seconds: float = RUN_SECONDS) -> int:
 def claim_next(*, at: dt.datetime, only: int | None = None) -> Claim | None:
     """Claim a message that is due, or the one named; None: there is none, or another is being sent at this moment."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"at": at, "lease": LEASE, "id": only})
+        words: dict[str, Any] = {"at": at, "lease": LEASE, "id": only}
+        cursor.execute(_CLAIM, words)
         row = cursor.fetchone()
     return Claim(*row) if row else None
 
@@ -96,9 +103,9 @@ def send(claim: Claim) -> bool:
 
 
 def _fail(delivery: AlertDelivery, claim: Claim, code: str, at: dt.datetime) -> None:
-    """Plan the next try of it, and leave the whole channel alone until then; what is too old, or goes nowhere, is given up."""
+    """Plan the next try of it, and leave the whole channel alone until then; what goes nowhere is given up."""
     logger.warning("interventions.alert.not_taken", extra={"channel": delivery.channel, "code": code})
-    if code == NO_CHANNEL or at - delivery.made_at > GIVEN_UP_AFTER:
+    if code == NO_CHANNEL:
         _settle(claim, AlertState.UNDELIVERED, code, at, at)
         return
     again = at + ladder.again_after(claim.fence, random.random())  # noqa: S311 - no secret depends on it
@@ -107,8 +114,22 @@ def _fail(delivery: AlertDelivery, claim: Claim, code: str, at: dt.datetime) -> 
         waiting.filter(next_attempt_at__lt=again).update(next_attempt_at=again)
 
 
+def _give_up(*, at: dt.datetime) -> None:
+    """Call undelivered what has waited for too long, whatever became of its tries."""
+    AlertDelivery.objects.filter(
+        Q(lease_until=None) | Q(lease_until__lt=Now()), state=AlertState.WAITING, made_at__lt=at - GIVEN_UP_AFTER
+    ).update(state=AlertState.UNDELIVERED, next_attempt_at=at)
+
+
 def _settle(claim: Claim, state: AlertState, trouble: str, at: dt.datetime, again: dt.datetime) -> bool:
     with connection.cursor() as cursor:
-        words = {"id": claim.id, "fence": claim.fence, "at": at, "next": again, "state": state, "trouble": trouble}
+        words: dict[str, Any] = {
+            "id": claim.id,
+            "fence": claim.fence,
+            "at": at,
+            "next": again,
+            "state": state,
+            "trouble": trouble,
+        }
         cursor.execute(_SETTLE, words)
         return bool(cursor.rowcount)

@@ -18,7 +18,16 @@ from django.db import connection, transaction  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from interventions import intake, items, operations, retry_runs, spool  # noqa: E402
+from interventions import (  # noqa: E402
+    alerts,
+    causes,
+    deliveries,
+    intake,
+    items,
+    operations,
+    retry_runs,
+    spool,
+)
 from interventions.models import Intervention  # noqa: E402
 from sync import belated, claims, deletion, delivery, doorbell, leases, repair, runs, switches, tasks  # noqa: E402
 from sync.models import Debt, LostValue, RunState  # noqa: E402
@@ -45,6 +54,14 @@ def retry_in_bulk() -> None:
     run = retry_runs.plan(items=Intervention.objects.all(), title="all", by=BY, at=at)
     retry_runs.switch(run_id=run.pk, action="start", by=BY, at=at)
     retry_runs.advance_all(at=at)
+
+
+def alert() -> None:
+    """Write down whom to tell of the open items' causes, then send it to where nobody listens."""
+    settings.ALERT_URLS_STAFF = ["json://127.0.0.1:1/"]
+    causes.follow(at=timezone.now())
+    alerts.look(at=timezone.now())
+    deliveries.send_due()
 
 
 def retry() -> None:
@@ -163,7 +180,7 @@ def erase(person: int, media: str) -> None:
 
 
 WORKS: dict[str, Callable[..., Any]] = {
-    "edit": edit, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
+    "edit": edit, "alert": alert, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
     "append": append, "lease": lease, "link": link, "reset_breaker": reset_breaker, "retire": retire,

@@ -5,96 +5,138 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('interventions', '0010_causes'),
+        ("interventions", "0010_causes"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AlertWatch',
+            name="AlertWatch",
             fields=[
-                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('looked_at', models.DateTimeField(null=True)),
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("looked_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'intervention_alert_watch',
-                'default_permissions': (),
+                "db_table": "intervention_alert_watch",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Digest',
+            name="Digest",
             fields=[
-                ('day', models.DateField(primary_key=True, serialize=False)),
-                ('since', models.DateTimeField()),
-                ('made_at', models.DateTimeField()),
-                ('content', models.JSONField()),
+                ("day", models.DateField(primary_key=True, serialize=False)),
+                ("since", models.DateTimeField()),
+                ("made_at", models.DateTimeField()),
+                ("content", models.JSONField()),
             ],
             options={
-                'db_table': 'intervention_digest',
-                'default_permissions': (),
+                "db_table": "intervention_digest",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Alert',
+            name="Alert",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('subject', models.TextField()),
-                ('level', models.SmallIntegerField(choices=[(1, 'Staff'), (2, 'Lead'), (3, 'Page')])),
-                ('kind', models.TextField(choices=[('raised', 'Raised'), ('repeated', 'Repeated'), ('recovered', 'Recovered')])),
-                ('says', models.TextField()),
-                ('advice', models.TextField(db_default='')),
-                ('path', models.TextField()),
-                ('items', models.IntegerField(db_default=0)),
-                ('people', models.IntegerField(db_default=0)),
-                ('since', models.DateTimeField()),
-                ('raised_at', models.DateTimeField()),
-                ('told_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("subject", models.TextField()),
+                ("level", models.SmallIntegerField(choices=[(1, "Staff"), (2, "Lead"), (3, "Page")])),
+                (
+                    "kind",
+                    models.TextField(
+                        choices=[("raised", "Raised"), ("repeated", "Repeated"), ("recovered", "Recovered")]
+                    ),
+                ),
+                ("says", models.TextField()),
+                ("advice", models.TextField(db_default="")),
+                ("path", models.TextField()),
+                ("items", models.IntegerField(db_default=0)),
+                ("people", models.IntegerField(db_default=0)),
+                ("since", models.DateTimeField()),
+                ("raised_at", models.DateTimeField()),
+                ("told_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'intervention_alert',
-                'permissions': [('test_alert', 'May send a test alert to every channel')],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-told_at'], name='alert_told')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('subject', 'level'), name='alert_one_live')],
+                "db_table": "intervention_alert",
+                "permissions": [("test_alert", "May send a test alert to every channel")],
+                "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["-told_at"], name="alert_told")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)), fields=("subject", "level"), name="alert_one_live"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AlertReading',
+            name="AlertReading",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('user_id', models.BigIntegerField()),
-                ('at', models.DateTimeField()),
-                ('alert', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='interventions.alert')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("user_id", models.BigIntegerField()),
+                ("at", models.DateTimeField()),
+                ("alert", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="interventions.alert")),
             ],
             options={
-                'db_table': 'intervention_alert_reading',
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('alert', 'user_id'), name='alert_read_once')],
+                "db_table": "intervention_alert_reading",
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("alert", "user_id"), name="alert_read_once")],
             },
         ),
         migrations.CreateModel(
-            name='AlertDelivery',
+            name="AlertDelivery",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('kind', models.TextField()),
-                ('channel', models.TextField()),
-                ('state', models.TextField(choices=[('waiting', 'Waiting to be sent'), ('sent', 'Sent'), ('dropped', 'Over before it could be sent'), ('undelivered', 'Could not be delivered')], db_default='waiting')),
-                ('made_at', models.DateTimeField()),
-                ('next_attempt_at', models.DateTimeField()),
-                ('attempts', models.IntegerField(db_default=0)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('trouble', models.TextField(db_default='')),
-                ('alert', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='interventions.alert')),
-                ('digest', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='interventions.digest')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("kind", models.TextField()),
+                ("channel", models.TextField()),
+                (
+                    "state",
+                    models.TextField(
+                        choices=[
+                            ("waiting", "Waiting to be sent"),
+                            ("sent", "Sent"),
+                            ("dropped", "Over before it could be sent"),
+                            ("undelivered", "Could not be delivered"),
+                        ],
+                        db_default="waiting",
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                ("next_attempt_at", models.DateTimeField()),
+                ("attempts", models.IntegerField(db_default=0)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("trouble", models.TextField(db_default="")),
+                (
+                    "alert",
+                    models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to="interventions.alert"),
+                ),
+                (
+                    "digest",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.CASCADE, to="interventions.digest"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'intervention_alert_delivery',
-                'default_permissions': (),
-                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['next_attempt_at'], name='alert_waiting'), models.Index(fields=['state', '-made_at'], name='alert_delivered')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='alert_sent_is_sent'), models.UniqueConstraint(fields=('digest', 'channel'), name='alert_digest_once')],
+                "db_table": "intervention_alert_delivery",
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")), fields=["next_attempt_at"], name="alert_waiting"
+                    ),
+                    models.Index(fields=["state", "-made_at"], name="alert_delivered"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("sent_at__isnull", False), ("state", "sent")),
+                            models.Q(models.Q(("state", "sent"), _negated=True), ("sent_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="alert_sent_is_sent",
+                    ),
+                    models.UniqueConstraint(fields=("digest", "channel"), name="alert_digest_once"),
+                ],
             },
         ),
     ]

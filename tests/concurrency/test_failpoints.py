@@ -37,6 +37,8 @@ WORK = {
     "interventions.resolve": ("resolve", {}),
     "interventions.spool": ("take_in", {}),
     "interventions.intake": ("take_in", {}),
+    "interventions.alert": ("alert", {}),
+    "interventions.delivery": ("alert", {}),
 }
 # Of these there are tests of their own (test_killed_runs.py): what they leave behind is no debt, but a run.
 OF_RUNS = ("sync.audit.", "sync.run.", "sync.step.", "sync.undo.", "sync.adopt.", "interventions.adopt.")

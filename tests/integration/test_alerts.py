@@ -191,7 +191,12 @@ class TestTheEngine:
         assert self.names() == []
         self.owe(self.cast.ada.pk)
         (lag,) = engine.lags()
-        assert (lag.name, lag.people, lag.since, lag.path) == (f"owed:{TARGET}", 1, self.old, f"/admin/targets/{TARGET}/")
+        assert (lag.name, lag.people, lag.since, lag.path) == (
+            f"owed:{TARGET}",
+            1,
+            self.old,
+            f"/admin/targets/{TARGET}/",
+        )
         opened(self.cast.ada.pk, self.cast.ada.pk + 1)
         assert self.names() == []
 
@@ -215,7 +220,9 @@ class TestTheEngine:
         opened(self.cast.ada.pk, self.cast.ada.pk + 1)
         assert self.names() == []
         with fakes.asleep():
-            fakes.sql("UPDATE therapist_profiles SET verification_status = 'rejected' WHERE user_id = %s", self.cast.ada.pk)
+            fakes.sql(
+                "UPDATE therapist_profiles SET verification_status = 'rejected' WHERE user_id = %s", self.cast.ada.pk
+            )
         (lag,) = engine.lags()
         assert (lag.name, lag.is_urgent, lag.people) == ("urgent:verification", True, 1)
         with fakes.renamed(TARGET, "verification_status"):
