@@ -11,7 +11,7 @@ from sync.admin import runs, switching, targets
 from sync.api import health
 from sync.api.standing import read_standing
 from therapists import images
-from therapists.admin import drill, week
+from therapists.admin import drill, own, week
 from therapists.api import media
 
 handler400 = outside.bad_request
@@ -25,6 +25,7 @@ urlpatterns = [
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
+    path("admin/own/zone/", own.page, name="own_zone"),
     path("admin/switch/", switching.page, name="switch"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),

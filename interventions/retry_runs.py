@@ -151,7 +151,7 @@ def report(run: RetryRun) -> Counter[str]:
 
 def as_csv(run: RetryRun) -> Iterator[str]:
     """Give the report line by line: ids, names of places and words of ours, nothing that a spreadsheet would run."""
-    yield _row(("intervention", "person", "target", "outcome", "at"))
+    yield _row(("intervention", "person", "target", "outcome", "at (UTC)"))
     for part in run.retryrunitem_set.order_by("pk").iterator(chunk_size=2000):
         label = RetryOutcome(part.outcome).label
         yield _row((str(part.item_id), str(part.person_id), part.target, label, part.at.isoformat() if part.at else ""))

@@ -76,6 +76,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_verified = models.BooleanField("verified", db_default=False, help_text="A copy of the enrollment's decision.")
     is_active = models.BooleanField("active", db_default=True)
     is_staff = models.BooleanField("staff", db_default=False, help_text="May sign in to the staff's desk.")
+    # In which the desk tells them times; empty: the site's. They choose it on a page of their own.
+    time_zone = models.TextField(db_default="", blank=True, editable=False)
     created_at = models.DateTimeField("since", db_default=Now(), editable=False)
 
     USERNAME_FIELD = "email"

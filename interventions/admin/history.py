@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from interventions import moments
 from interventions.admin import sentences
 from interventions.admin.changelist import BoundedList, BoundedPaginator
 from interventions.admin.records import OnRecord
@@ -67,10 +67,10 @@ class HistoryAdmin(OnRecord, ModelAdmin):
         """Use the list that looks names up a page at a time."""
         return Lines
 
-    @display(description="When (UTC)")
+    @display(description="When")
     def when(self, row: History) -> str:
         """The moment, to the second."""
-        return localtime(row.at).strftime("%-d %b %Y, %H:%M:%S")
+        return moments.spelled(row.at, moments.TO_THE_SECOND)
 
     @display(description="Who")
     def who(self, row: Any) -> str:

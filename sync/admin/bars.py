@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
+from interventions import moments
+
 # Units of the drawing; the page scales it.
 STEP, GAP, HEIGHT = 10, 2, 60
 LEAST_SEEN = 2
@@ -31,6 +33,7 @@ class Chart:
     bars: tuple[Bar, ...]
     total: int
     most: int
+    zone: str
 
     @property
     def width(self) -> int:
@@ -50,7 +53,8 @@ def chart(title: str, look: str, counts: Sequence[tuple[dt.datetime, int]]) -> C
     """Draw the counts, oldest first."""
     most = max((number for _, number in counts), default=0)
     bars = tuple(_bar(place, at, number, most) for place, (at, number) in enumerate(counts))
-    return Chart(title, look, bars, sum(number for _, number in counts), most)
+    zone = moments.zone_of(timezone.localtime(counts[-1][0])) if counts else ""
+    return Chart(title, look, bars, sum(number for _, number in counts), most, zone)
 
 
 def _bar(place: int, at: dt.datetime, number: int, most: int) -> Bar:

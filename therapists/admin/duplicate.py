@@ -13,8 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
-from django.utils.timezone import localtime
 
+from interventions import moments
 from interventions.admin import sentences
 from therapists import decisions, duplicates, identity
 from therapists.admin.base import BUSY, told
@@ -174,4 +174,4 @@ def _shown(row: Enrollment, name: str) -> object:
     value = getattr(row, name)
     if name == "status":
         return row.get_status_display()
-    return localtime(value).strftime("%-d %B %Y, %H:%M UTC") if name == "approved_at" and value else value
+    return moments.spelled(value) if name == "approved_at" and value else value

@@ -1,0 +1,1 @@
+"""How this site writes what a language has its own way for."""
