@@ -3,13 +3,24 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.core.checks import register as register_check
+from django.db import DatabaseError, InterfaceError, connections
+
+WAYS = """
+SELECT array_remove(ARRAY[
+  CASE WHEN pg_has_role(current_user, history.relowner, 'USAGE') THEN 'owns intervention_history' END,
+  CASE WHEN has_parameter_privilege(current_user, 'session_replication_role', 'SET') THEN 'may put triggers to sleep' END,
+  CASE WHEN has_table_privilege(history.oid, 'UPDATE, DELETE, TRUNCATE') THEN 'has rights that its triggers alone refuse' END
+], NULL)
+FROM pg_class AS history WHERE history.oid = 'intervention_history'::regclass
+"""
 
 
 def register() -> None:
     """Add the checks to Django's."""
     register_check(check_failpoints, "interventions", deploy=True)
+    register_check(check_history, Tags.database, deploy=True)
 
 
 def check_failpoints(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -23,3 +34,26 @@ def check_failpoints(app_configs: Any, **_: Any) -> list[CheckMessage]:
             id="interventions.E001",
         )
     ]
+
+
+def check_history(app_configs: Any, databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """Say how the role that Keepwell runs as could change history all the same: PostgreSQL stops no owner."""
+    found: list[CheckMessage] = []
+    for name in databases or ():
+        try:
+            with connections[name].cursor() as cursor:
+                cursor.execute(WAYS)
+                (ways,) = cursor.fetchone()
+        except (DatabaseError, InterfaceError) as error:
+            said = f"Whether history can be changed cannot be told ({type(error).__name__})."
+            found.append(Warning(said, hint="Run migrate first, with PostgreSQL there.", id="interventions.W002"))
+            continue
+        if ways:
+            found.append(
+                Warning(
+                    f"Keepwell's database role could change history: it {', it '.join(ways)}.",
+                    hint="Let another role own the tables: docs/operating.md, under History.",
+                    id="interventions.W001",
+                )
+            )
+    return found

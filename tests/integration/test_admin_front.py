@@ -197,7 +197,6 @@ class TestCauses:
 
 class TestHours:
     def test_count_what_opened_and_what_was_resolved(self, transactional_db: None) -> None:
-        fakes.sql("ALTER TABLE intervention_history DISABLE TRIGGER USER")
         lines = [("opened", None, "open", 0), ("reopened", "resolved", "reopened", 2), ("retry_failed", "retrying", "open", 2),
                  ("resolved:auto", "open", "resolved", 23), ("opened", None, "open", 24)]  # fmt: skip
         for action, before, after, hours in lines:
@@ -208,7 +207,6 @@ class TestHours:
         History.objects.create(
             actor="user:1", action="approve", object_type="enrollment", object_id="1", to_state="approved", at=NOW
         )
-        fakes.sql("ALTER TABLE intervention_history ENABLE TRIGGER USER")
         found = readings.hours(NOW)
         assert len(found) == readings.HOURS
         assert [hour.opened for hour in found][-3:] == [1, 0, 1]
