@@ -61,15 +61,22 @@ WITH RECURSIVE {_LIVE}, found AS MATERIALIZED (
 SELECT (SELECT count(*) FROM opened), (SELECT count(*) FROM reopened), (SELECT count(*) FROM resolved)
 """
 _STANDING = f"""
-SELECT told.cause, counted.*, EXISTS (
+SELECT most.cause, oldest.target, oldest.code, most.items, most.people, most.oldest_at, newest.timestamp, EXISTS (
     SELECT FROM intervention_retry_run AS run
-    WHERE run.cause = told.cause AND run.cause <> '' AND run.state = ANY(%(retrying)s::text[]))
-FROM told CROSS JOIN LATERAL (
-    SELECT min(target), min(code), count(*) AS items, count(person_id), min(timestamp) AS oldest_at,
-           max(last_failed_at)
-    FROM (SELECT target, code, person_id, timestamp, last_failed_at FROM manual_intervention_log
-          WHERE NOT resolved AND cause = told.cause LIMIT {MOST_COUNTED}) AS item) AS counted
-ORDER BY counted.items DESC, counted.oldest_at, told.cause LIMIT %(limit)s
+    WHERE run.cause = most.cause AND run.cause <> '' AND run.state = ANY(%(retrying)s::text[]))
+FROM (
+    SELECT told.cause, counted.* FROM told CROSS JOIN LATERAL (
+        SELECT count(*) AS items, count(person_id) AS people, min(timestamp) AS oldest_at
+        FROM (SELECT person_id, timestamp FROM manual_intervention_log
+              WHERE NOT resolved AND cause = told.cause ORDER BY timestamp LIMIT {MOST_COUNTED}) AS item) AS counted
+    ORDER BY counted.items DESC, counted.oldest_at, told.cause LIMIT %(limit)s) AS most
+LEFT JOIN LATERAL (
+    SELECT target, code FROM manual_intervention_log
+    WHERE NOT resolved AND cause = most.cause ORDER BY timestamp LIMIT 1) AS oldest ON true
+LEFT JOIN LATERAL (
+    SELECT timestamp FROM manual_intervention_log
+    WHERE NOT resolved AND cause = most.cause ORDER BY timestamp DESC LIMIT 1) AS newest ON true
+ORDER BY most.items DESC, most.oldest_at, most.cause
 """
 _OF_ALL = f"""
 WITH RECURSIVE {_LIVE}, told AS (SELECT cause FROM live WHERE cause IS NOT NULL LIMIT {MOST_CAUSES})
@@ -101,7 +108,7 @@ class Standing:
     items: int
     people: int
     oldest_at: dt.datetime
-    last_at: dt.datetime | None
+    newest_at: dt.datetime | None
     is_retrying: bool
     at: dt.datetime
     row: Cause | None = None
@@ -165,8 +172,8 @@ def standing(*, at: dt.datetime, limit: int = MOST_CAUSES) -> list[Standing]:
         found = cursor.fetchall()
     rows = {row.fingerprint: row for row in live().filter(fingerprint__in=[cause for cause, *_ in found])}
     return [
-        Standing(cause, target, code, items, people, oldest_at, last_at, is_retrying, at, rows.get(cause))
-        for cause, target, code, items, people, oldest_at, last_at, is_retrying in found
+        Standing(cause, target, code, items, people, oldest_at, newest_at, is_retrying, at, rows.get(cause))
+        for cause, target, code, items, people, oldest_at, newest_at, is_retrying in found
     ]
 
 
@@ -175,9 +182,9 @@ def standing_of(cause: Cause, *, at: dt.datetime) -> Standing:
     with connection.cursor() as cursor:
         words: dict[str, Any] = {"cause": cause.fingerprint, "retrying": [str(state) for state in RETRYING], "limit": 1}
         cursor.execute(_OF_ONE, words)
-        _, _, _, items, people, oldest_at, last_at, is_retrying = cursor.fetchone()
+        _, _, _, items, people, oldest_at, newest_at, is_retrying = cursor.fetchone()
     return Standing(
-        cause.fingerprint, cause.target, cause.code, items, people, oldest_at or cause.first_at, last_at, is_retrying,
+        cause.fingerprint, cause.target, cause.code, items, people, oldest_at or cause.first_at, newest_at, is_retrying,
         at, cause,
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ OF_ROW = (
     "id", "state", "first_at", "reopened_at", "resolved_at", "owner", "acknowledged_at", "snoozed_until", "ignored_until",
     "ignored_reason", "note",
 )  # fmt: skip
-OF_STANDING = ("code", "target", "is_retrying", "items", "people", "oldest_at", "last_at")
+OF_STANDING = ("code", "target", "is_retrying", "items", "people", "oldest_at", "newest_at")
 
 
 class CauseSerializer(ReadOnly):
@@ -52,7 +52,7 @@ class CauseSerializer(ReadOnly):
     people = serializers.IntegerField(help_text="Whom they name.")
     first_at = serializers.DateTimeField()
     oldest_at = serializers.DateTimeField(help_text="Since when the oldest live item has been open.")
-    last_at = serializers.DateTimeField(allow_null=True, help_text="When one of them failed last.")
+    newest_at = serializers.DateTimeField(allow_null=True, help_text="Since when the newest has been.")
     reopened_at = serializers.DateTimeField(allow_null=True)
     resolved_at = serializers.DateTimeField(allow_null=True)
     owner = serializers.CharField(allow_null=True, help_text="`user:ID`; kept when it is resolved and comes back.")

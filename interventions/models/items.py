@@ -98,7 +98,20 @@ class Intervention(models.Model):
         indexes = [
             models.Index(fields=["person_id", "target"], name="intervention_of_person"),
             models.Index(fields=["state", "-timestamp"], name="intervention_by_state"),
-            models.Index(fields=["cause", "timestamp"], name="intervention_live_by_cause", condition=Q(resolved=False)),
+            # The three that list pages live on. Causes and tabs are counted from the index alone.
+            models.Index(
+                fields=["cause", "timestamp"],
+                include=["person_id"],
+                name="intervention_of_cause",
+                condition=Q(resolved=False),
+            ),
+            models.Index(
+                fields=["timestamp", "id"],
+                include=["state", "snoozed_until", "cause"],
+                name="intervention_inbox",
+                condition=Q(resolved=False),
+            ),
+            models.Index(fields=["-timestamp", "id"], name="intervention_newest"),
             models.Index(
                 fields=["assignee"],
                 name="intervention_by_assignee",

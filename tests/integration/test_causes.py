@@ -136,7 +136,7 @@ class TestFollow:
             row[0] for row in fakes.sql(f"EXPLAIN (ANALYZE, BUFFERS) WITH RECURSIVE {causes._LIVE} SELECT * FROM live")
         )
         assert "Seq Scan on manual_intervention_log" not in plan
-        assert "intervention_live_by_cause" in plan
+        assert "intervention_of_cause" in plan
 
 
 class TestEnsure:
