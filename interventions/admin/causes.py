@@ -60,11 +60,14 @@ def cards(request: HttpRequest, standing: list[Standing]) -> list[dict[str, Any]
             "url": f"?{urlencode({'cause__exact': one.fingerprint})}",
             "page": reverse("admin:cause", args=[one.row.pk]) if one.row else "",
             "is_chosen": request.GET.get("cause__exact") == one.fingerprint,
-            "word": word(one),
+            "word": (said := word(one)),
+            # Somebody's name says more than the word; that nobody has taken it, the button says.
+            "is_seen_to": said["text"] == CauseState.ACKNOWLEDGED.label,
+            "is_untouched": said["text"] == CauseState.OPEN.label,
             "owner": names[one.row.owner] if one.is_acknowledged and one.row and one.row.owner else "",
             "is_mine": one.is_acknowledged and one.row is not None and one.row.owner == reader,
             "may_acknowledge": not one.is_acknowledged and request.user.has_perm(ACKNOWLEDGE),
-            "retry_query": _query_of(one.fingerprint) if request.user.has_perm(retries.RETRY) else "",
+            "retry_query": _query_of(one.fingerprint) if one.people and request.user.has_perm(retries.RETRY) else "",
         }
         for one in standing
     ]
@@ -108,7 +111,6 @@ def _page(admin: "ModelAdmin[Intervention]", request: HttpRequest, pk: uuid.UUID
     said = {"target": cause.target, "code": cause.code, "detail": reasons.detail_of(cause.fingerprint)}
     context = admin.admin_site.each_context(request) | {
         "title": "Cause",
-        "opts": Intervention._meta,
         "cause": cause,
         "standing": standing,
         "card": cards(request, [standing])[0],

@@ -86,6 +86,9 @@ class HistoryAdmin(OnRecord, ModelAdmin):
     @display(description="About")
     def subject(self, row: History) -> str:
         """What it was done to, leading there."""
+        if row.object_type == "cause":
+            page = reverse("admin:cause", args=[row.object_id])
+            return format_html('<a class="kw-link" href="{}">cause {}</a>', page, row.object_id[:8])
         if row.object_type != "intervention":
             return f"{row.object_type} {row.object_id}"
         where = reverse("admin:interventions_intervention_change", args=[row.object_id])

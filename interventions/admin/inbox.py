@@ -221,12 +221,14 @@ class InterventionAdmin(OnRecord, ModelAdmin):
             return "on a change" if row.target else "not by itself"
         return f"in {timeuntil(row.next_try_at).split(',')[0]}" if row.next_try_at > timezone.now() else "now"
 
-    @display(description="Seen to by")
+    @display(description="Assignee")
     def seen_to_by(self, row: Any) -> str:
         """Who sees to it, or to its cause."""
         if row.assignee_name:
             return str(row.assignee_name)
-        return f"{row.cause_owner_name} (the cause)" if row.cause_owner_name else "-"
+        if not row.cause_owner_name:
+            return "-"
+        return format_html('{} <span class="kw-quiet">by cause</span>', row.cause_owner_name)
 
     @display(description="")
     def retry_button(self, row: Intervention) -> str:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from interventions import attention, causes, items
 from interventions.models import Cause, History, Intervention, RetryRun
+from interventions.operations import log_manual_intervention_needed
 from tests.factories import UserFactory
 from therapists.models import User
 from therapists.roles import LEAD, OPERATOR, READ_ONLY
@@ -190,8 +191,8 @@ class TestTheCards:
     def test_say_who_sees_to_a_cause_and_acknowledge_it_there(self, cause: Cause) -> None:
         sam = browser(member(OPERATOR))
         page = sam.get(INBOX).content.decode()
-        assert "Nobody has taken it" in page
         assert 'value="acknowledge"' in page
+        assert "Nobody has taken it" in browser(member(READ_ONLY, "Vic Lund")).get(INBOX).content.decode()
         decide(sam, cause, "acknowledge", next=INBOX)
         assert "Yours" in sam.get(INBOX).content.decode()
         lena = browser(member(LEAD, "Lena Park")).get(INBOX).content.decode()
@@ -207,6 +208,12 @@ class TestTheCards:
         assert not Cause.objects.exists(), "looking changes nothing"
         sam.post(DECIDE, {"fingerprint": fingerprint, "action": "acknowledge"})
         assert Cause.objects.get().state == "acknowledged"
+
+    def test_of_what_nobody_could_try_again_offers_no_retry(self) -> None:
+        log_manual_intervention_needed(operation="import", error="It failed.")
+        page = browser(member(OPERATOR)).get(INBOX).content.decode()
+        assert 'value="acknowledge"' in page
+        assert "Retry all" not in page
 
     def test_the_list_has_every_cause(self, cause: Cause) -> None:
         for code in ("22001", "23502", "23503", "23505"):
