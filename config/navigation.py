@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
+from interventions.admin import notices
 from interventions.models import History, Intervention
 from sync.models import Hold
 from therapists.admin import drill
@@ -45,7 +46,7 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Give the groups and their links in unfold's words; a group without links is left out."""
     front = {"title": "Front page", "icon": "home", "link": reverse("admin:index")}
     found: list[dict[str, Any]] = [
-        {"title": "Desk", "items": [front, *_links(request, DESK), *_pages(request)]},
+        {"title": "Desk", "items": [front, *_notices(request), *_links(request, DESK), *_pages(request)]},
         {"title": "People", "items": _links(request, PEOPLE)},
     ]
     if drill.may_drill(request):
@@ -63,6 +64,15 @@ def _mark_here(request: HttpRequest, links: list[dict[str, Any]]) -> None:
     here = max(below, key=len, default=front if request.path == front else "")
     for link in links:
         link["active"] = link["link"] == here
+
+
+def _notices(request: HttpRequest) -> list[dict[str, Any]]:
+    """Give the link to what staff were told, with the number of what this person has not read."""
+    if not request.user.has_perm(notices.LOOK):
+        return []
+    number = notices.unread(request)
+    mark = {"badge": f"{number} new"} if number else {}
+    return [{"title": "Notices", "icon": "notifications", "link": reverse("notices")} | mark]
 
 
 def _pages(request: HttpRequest) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Where everything is served."""
 
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import include, path, re_path, register_converter
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from interventions.admin import notices
 from interventions.api import outside
 from interventions.api import urls as interventions
 from sync.admin import runs, switching, targets
@@ -18,9 +19,14 @@ handler400 = outside.bad_request
 handler404 = outside.page_not_found
 handler500 = outside.server_error
 
+register_converter(notices.Day, "day")
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
     path("admin/drill/", drill.page, name="drill"),
+    path("admin/notices/", notices.page, name="notices"),
+    path("admin/notices/test/", notices.send_test, name="notices_test"),
+    path("admin/notices/<day:day>/", notices.one_digest, name="digest"),
     path("admin/runs/", runs.PAGES.listing, name="runs"),
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/week/", week.page, name="week"),

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.timesince import timesince
 
 from interventions import causes, channels, fingerprint, ladder, reasons
 from interventions.causes import Standing
@@ -82,6 +83,19 @@ def undelivered(*, at: dt.datetime) -> "QuerySet[AlertDelivery]":
     )
 
 
+def list_of(cause: str, tab: str = "") -> str:
+    """Give the path that opens exactly the interventions of a cause."""
+    words = {"tab": tab} if tab else {}
+    return f"{reverse(INBOX)}?{urlencode(words | {'cause__exact': cause})}"
+
+
+def spell_age(since: dt.datetime, until: dt.datetime) -> str:
+    """Say an age in words: "1 hour, 5 minutes"; less than a minute is that."""
+    if until - since < dt.timedelta(minutes=1):
+        return "less than a minute"
+    return timesince(since, until).replace("\xa0", " ")
+
+
 def prune(*, at: dt.datetime) -> None:
     """Forget alerts that ended long ago, what was sent of them, and the digests of that time."""
     before = at - dt.timedelta(days=settings.ALERTS_KEPT_DAYS)
@@ -126,7 +140,7 @@ def _ended(at: dt.datetime) -> set[int]:
     for alert in over:
         cause = gone.get(alert.subject)
         alert.ended_at, alert.kind, alert.told_at = at, Kind.RECOVERED, at
-        alert.path = _list_of(cause.fingerprint, "resolved") if cause else alert.path
+        alert.path = list_of(cause.fingerprint, "resolved") if cause else alert.path
         alert.save()
         messages = alert.alertdelivery_set.all()
         heard = set(messages.filter(attempts__gt=0).values_list("channel", flat=True)) - spent[alert.subject]
@@ -197,12 +211,7 @@ def _words(about: Standing | Lag) -> tuple[str, str, str, int]:
     said = fingerprint.parts(about.fingerprint)
     detail = said.detail if said else ""
     says = reasons.headline(about.target, about.code, detail)
-    return says, reasons.reason(about.code).advice, _list_of(about.fingerprint), about.items
-
-
-def _list_of(cause: str, tab: str = "") -> str:
-    words = {"tab": tab} if tab else {}
-    return f"{reverse(INBOX)}?{urlencode(words | {'cause__exact': cause})}"
+    return says, reasons.reason(about.code).advice, list_of(about.fingerprint), about.items
 
 
 def _post(alert: Alert, to: Iterable[Channel], at: dt.datetime) -> None:

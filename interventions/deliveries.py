@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from interventions import channels, ladder, messages
 from interventions.channels import NotTaken
+from interventions.correlation import request_id
 from interventions.failpoints import reach
-from interventions.models import AlertDelivery, AlertState
+from interventions.models import AlertDelivery, AlertState, History
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ LEASE = dt.timedelta(seconds=120)
 # One run of a worker begins no message after that: the next run goes on.
 RUN_SECONDS = 30
 GIVEN_UP_AFTER = dt.timedelta(hours=48)
-NO_CHANNEL = "no_channel"
+NO_CHANNEL, TEST = "no_channel", messages.TEST
 # Pushed ahead before it is tried: what takes workers down comes back later each time. The lease goes by the server's
 # clock alone. One message at a time, so that channels that hang hold one worker at most.
 _CLAIM = """
@@ -64,6 +65,16 @@ def send_due(*, seconds: float = RUN_SECONDS) -> int:
         send(claim)
         number += 1
     return number
+
+
+def put_tests(*, by: str, at: dt.datetime) -> list[AlertDelivery]:
+    """Put a test alert to every channel, to be sent like any other, with its line of history; gives them."""
+    made = [AlertDelivery(kind=TEST, channel=name, made_at=at, next_attempt_at=at) for name in sorted(channels.every())]
+    with transaction.atomic():
+        History.objects.create(
+            actor=by, action="alerts_tested", object_type="alerts", object_id="", request_id=request_id.get()
+        )
+        return AlertDelivery.objects.bulk_create(made)
 
 
 def claim_next(*, at: dt.datetime, only: int | None = None) -> Claim | None:

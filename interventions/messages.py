@@ -1,14 +1,16 @@
 """The words of what is sent: a sentence, numbers, an age and the address of the list. Nobody's data."""
 
-import datetime as dt
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.timesince import timesince
 
+from interventions import digest
+from interventions.alerts import spell_age
 from interventions.channels import Message
 from interventions.ladder import Kind, Level
-from interventions.models import Alert, AlertDelivery
+from interventions.models import Alert, AlertDelivery, Digest
 
 TEST = "test"
 OPENINGS = {Kind.RAISED: "", Kind.REPEATED: "Still: ", Kind.RECOVERED: "Over: "}
@@ -19,7 +21,7 @@ def compose(delivery: AlertDelivery) -> Message:
     """Give what a message says, as its alert stands on record."""
     if delivery.alert is not None:
         return of_alert(delivery.alert, Kind(delivery.kind))
-    return of_test()
+    return of_digest(delivery.digest) if delivery.digest is not None else of_test()
 
 
 def of_alert(alert: Alert, kind: Kind) -> Message:
@@ -29,6 +31,18 @@ def of_alert(alert: Alert, kind: Kind) -> Message:
     if kind is not Kind.RECOVERED and alert.advice:
         text.append(alert.advice)
     return Message(" ".join(title.split()), "\n\n".join([*text, link(alert.path)]))
+
+
+def of_digest(made: Digest) -> Message:
+    """Say what a day brought, as text and as HTML, with times in the digest's zone."""
+    told = digest.told(made)
+    words = {"told": told, "base": settings.BASE_URL.rstrip("/")}
+    title = (
+        f"[Keepwell] {count(told['open'], 'intervention')} open, {told['opened']:,} new, {told['resolved']:,} resolved"
+    )
+    with timezone.override(ZoneInfo(settings.DIGEST_ZONE)):
+        text, html = (render_to_string(f"admin/interventions/digest_mail.{kind}", words) for kind in ("txt", "html"))
+    return Message(title, text, html)
 
 
 def of_test() -> Message:
@@ -50,14 +64,6 @@ def numbers(alert: Alert, kind: Kind) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Say a number of something."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def spell_age(since: dt.datetime, until: dt.datetime | None = None) -> str:
-    """Say an age in words: "1 hour, 5 minutes"; less than a minute is that."""
-    until = until or timezone.now()
-    if until - since < dt.timedelta(minutes=1):
-        return "less than a minute"
-    return timesince(since, until).replace("\xa0", " ")
 
 
 def link(path: str) -> str:

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from interventions import alerts, deliveries
+from interventions import alerts, deliveries, digest
 
 # More than a run takes, and less than a lease: a library that hangs is ended before somebody else sends the same.
 SOFT_SECONDS, HARD_SECONDS = 90, 100
@@ -11,8 +11,9 @@ SOFT_SECONDS, HARD_SECONDS = 90, 100
 
 @shared_task(ignore_result=True, soft_time_limit=SOFT_SECONDS, time_limit=HARD_SECONDS)
 def alert() -> None:
-    """Write down who is to be told of what; once that is committed, send what waits."""
+    """Write down who is to be told of what, and the day's digest; once that is committed, send what waits."""
     alerts.look(at=timezone.now())
+    digest.make_due(at=timezone.now())
     deliveries.send_due()
 
 

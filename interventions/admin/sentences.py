@@ -58,6 +58,7 @@ ACTIONS = {
     "cause_ignored": "Cause ignored",
     "cause_unignored": "Cause heeded again",
     "cause_noted": "Note on the cause written",
+    "alerts_tested": "Test alert asked for",
     "cause_opened": "Cause seen for the first time",
     "cause_reopened": "Cause came back",
     "cause_resolved": "Cause gone: nothing of it is open",

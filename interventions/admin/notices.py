@@ -1,0 +1,165 @@
+"""The pages of what staff were told: live alerts, each read by each person, whether they were delivered, and the digests."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from interventions import alerts, channels, deliveries, digest
+from interventions.admin.run_pages import require
+from interventions.ladder import Kind, Level
+from interventions.messages import numbers
+from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, Digest
+
+LOOK, TEST = "interventions.view_alert", "interventions.test_alert"
+ENDED, TESTS, DAYS = 25, 10, 14
+WHOM = {Level.STAFF: "Staff", Level.LEAD: "Lead", Level.PAGE: "Urgent"}
+LOOKS = {Level.STAFF: "kw-plain", Level.LEAD: "kw-reopened", Level.PAGE: "kw-open"}
+TROUBLES = {
+    "too_slow": "it took too long", "unreachable": "nobody answered", "not_taken": "it was not taken",
+    "unknown_address": "apprise does not know this kind of address", "no_channel": "this channel is not set up any more",
+    "unanswered": "the worker was ended meanwhile, so it may have arrived", "SMTPRecipientsRefused": "the address was refused",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One alert as the page shows it."""
+
+    alert: Alert
+    numbers: str
+    is_unread: bool
+    sent: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+
+    @property
+    def whom(self) -> str:
+        """Whom it is for."""
+        return WHOM[Level(self.alert.level)]
+
+    @property
+    def look(self) -> str:
+        """The colour of that."""
+        return LOOKS[Level(self.alert.level)]
+
+
+class Day:
+    """A day in an address: 2026-11-22."""
+
+    regex = r"\d{4}-\d{2}-\d{2}"
+
+    def to_python(self, value: str) -> dt.date:
+        """Read it; ValueError makes the address unknown."""
+        return dt.date.fromisoformat(value)
+
+    def to_url(self, value: dt.date | str) -> str:
+        """Write it."""
+        return str(value)
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """List alerts, live ones first; a POST notes that this person read some."""
+    response: HttpResponse = admin.site.admin_view(_page)(request)
+    return response
+
+
+def send_test(request: HttpRequest) -> HttpResponse:
+    """Put a test alert to every channel; workers send it."""
+    response: HttpResponse = admin.site.admin_view(_test)(request)
+    return response
+
+
+def one_digest(request: HttpRequest, day: dt.date) -> HttpResponse:
+    """Show a day's digest."""
+    response: HttpResponse = admin.site.admin_view(_one_digest)(request, day)
+    return response
+
+
+def unread(request: HttpRequest) -> int:
+    """Count what this person has not read, for the mark in the navigation; 0 for who may not look."""
+    if not request.user.has_perm(LOOK) or request.user.pk is None:
+        return 0
+    return alerts.unread(request.user.pk).count()
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def _page(request: HttpRequest) -> HttpResponse:
+    require(request, LOOK)
+    person, at = int(request.user.pk or 0), timezone.now()
+    if request.method == "POST":
+        named = [int(pk) for pk in request.POST.getlist("alert") if pk.isdigit()]
+        alerts.read(alerts=named, user_id=person, at=at)
+        return HttpResponseRedirect(reverse("notices"))
+    live = list(alerts.live().order_by("-level", "-told_at"))
+    lines = lines_of(live, person)
+    context = admin.site.each_context(request) | {
+        "title": "Notices",
+        "live": lines,
+        "unread": [line.alert.pk for line in lines if line.is_unread],
+        "ended": lines_of(Alert.objects.exclude(ended_at=None).order_by("-ended_at")[:ENDED], person),
+        "days": Digest.objects.order_by("-day").values_list("day", flat=True)[:DAYS],
+        "has_channels": bool(channels.every()),
+        "tests": [(t, _said(t)) for t in AlertDelivery.objects.filter(kind=deliveries.TEST).order_by("-pk")[:TESTS]],
+        "may_test": request.user.has_perm(TEST),
+        "undelivered": alerts.undelivered(at=at).count(),
+    }
+    return TemplateResponse(request, "admin/interventions/notices.html", context)
+
+
+def _test(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    require(request, TEST)
+    number = len(deliveries.put_tests(by=f"user:{request.user.pk}", at=timezone.now()))
+    if number:
+        said = "The test alert is on its way" if number == 1 else f"Test alerts are on their way to {number} channels"
+        messages.success(request, f"{said}. What came of it stands below in some seconds.")
+    else:
+        messages.warning(request, "No channel is set up, so there is nothing to test.")
+    return HttpResponseRedirect(f"{reverse('notices')}#tests")
+
+
+@require_safe
+def _one_digest(request: HttpRequest, day: dt.date) -> HttpResponse:
+    require(request, LOOK)
+    made = Digest.objects.filter(day=day).first()
+    if made is None:
+        raise Http404("There is no digest of that day.")
+    mailed = [_said(delivery) for delivery in made.alertdelivery_set.order_by("pk")]
+    context = admin.site.each_context(request) | {"title": str(made), "told": digest.told(made), "mailed": mailed}
+    return TemplateResponse(request, "admin/interventions/digest.html", context)
+
+
+def lines_of(found: Collection[Alert], person: int) -> list[Line]:
+    """Describe alerts, with what came of their messages, in three queries however many they are."""
+    found = list(found)
+    said: dict[int | None, list[AlertDelivery]] = defaultdict(list)
+    for delivery in AlertDelivery.objects.filter(alert__in=found).order_by("pk"):
+        said[delivery.alert_id].append(delivery)
+    seen = set(AlertReading.objects.filter(alert__in=found, user_id=person).values_list("alert", flat=True))
+    return [
+        Line(
+            alert=alert, numbers=numbers(alert, Kind(alert.kind)),
+            is_unread=alert.ended_at is None and alert.pk not in seen,
+            sent=[_said(one) for one in said[alert.pk] if one.state == AlertState.SENT],
+            unsent=[_said(one) for one in said[alert.pk] if one.state != AlertState.SENT],
+        )
+        for alert in found
+    ]  # fmt: skip
+
+
+def _said(delivery: AlertDelivery) -> str:
+    """Say what came of one message, in words that never promise more than is known."""
+    why = TROUBLES.get(delivery.trouble, delivery.trouble.replace("_", " "))
+    if delivery.state == AlertState.WAITING and delivery.trouble:
+        tries = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
+        return f"{delivery.channel}: not delivered yet, tried {tries}: {why}"
+    label = AlertState(delivery.state).label
+    return f"{delivery.channel}: {label.lower()}{f', {why}' if why else ''}"
