@@ -209,8 +209,8 @@ def _words(about: Standing | Lag) -> tuple[str, str, str, int]:
     if isinstance(about, Lag):
         return about.says, about.advice, about.path, 0
     said = fingerprint.parts(about.fingerprint)
-    detail = said.detail if said else ""
-    says = reasons.headline(about.target, about.code, detail)
+    why = reasons.line(about.target, about.code, said.detail if said else "")
+    says = f"{about.target}: {why}" if about.target else why
     return says, reasons.reason(about.code).advice, list_of(about.fingerprint), about.items
 
 

@@ -1,5 +1,6 @@
 """The words of what is sent: a sentence, numbers, an age and the address of the list. Nobody's data."""
 
+import datetime as dt
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -27,7 +28,7 @@ def compose(delivery: AlertDelivery) -> Message:
 def of_alert(alert: Alert, kind: Kind) -> Message:
     """Say what is the matter, how many it is about, since when, what can be done and where to look."""
     title = f"[Keepwell, {FOR[Level(alert.level)]}] {OPENINGS[kind]}{alert.says}"
-    text = [OPENINGS[kind] + alert.says, numbers(alert, kind)]
+    text = [OPENINGS[kind] + alert.says, numbers(alert, kind, alert.told_at)]
     if kind is not Kind.RECOVERED and alert.advice:
         text.append(alert.advice)
     return Message(" ".join(title.split()), "\n\n".join([*text, link(alert.path)]))
@@ -51,11 +52,11 @@ def of_test() -> Message:
     return Message("[Keepwell] A test of this channel", f"{text}\n\n{link('/admin/')}")
 
 
-def numbers(alert: Alert, kind: Kind) -> str:
-    """Say how many it is about and how long it has lasted, or lasted."""
+def numbers(alert: Alert, kind: Kind, at: dt.datetime) -> str:
+    """Say how many it was about when it was told last, and how long it has lasted by now, or lasted."""
     counted = [count(alert.items, "intervention")] if alert.items else []
     counted += [count(alert.people, "person", "people")] if alert.people else []
-    age = spell_age(alert.since, alert.ended_at or alert.told_at)
+    age = spell_age(alert.since, alert.ended_at or at)
     lasted = f"lasted for {age}" if kind is Kind.RECOVERED else f"for {age}"
     said = ", ".join([*counted, lasted])
     return f"{said[0].upper()}{said[1:]}."

@@ -1,7 +1,6 @@
 """The pages of what staff were told: live alerts, each read by each person, whether they were delivered, and the digests."""
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -31,11 +30,12 @@ TROUBLES = {
 
 @dataclass(frozen=True)
 class Line:
-    """One alert as the page shows it."""
+    """One subject as the page shows it: `alert` is its most urgent, `unread` are those that this person has not read."""
 
     alert: Alert
     numbers: str
-    is_unread: bool
+    unread: list[int] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     unsent: list[str] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ def unread(request: HttpRequest) -> int:
     """Count what this person has not read, for the mark in the navigation; 0 for who may not look."""
     if not request.user.has_perm(LOOK) or request.user.pk is None:
         return 0
-    return alerts.unread(request.user.pk).count()
+    return alerts.unread(request.user.pk).values("subject").distinct().count()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -98,15 +98,18 @@ def _page(request: HttpRequest) -> HttpResponse:
         alerts.read(alerts=named, user_id=person, at=at)
         return HttpResponseRedirect(reverse("notices"))
     live = list(alerts.live().order_by("-level", "-told_at"))
-    lines = lines_of(live, person)
+    lines = lines_of(live, person, at)
+    ended = Alert.objects.exclude(ended_at=None).order_by("-ended_at", "-level")[:ENDED]
     context = admin.site.each_context(request) | {
         "title": "Notices",
         "live": lines,
-        "unread": [line.alert.pk for line in lines if line.is_unread],
-        "ended": lines_of(Alert.objects.exclude(ended_at=None).order_by("-ended_at")[:ENDED], person),
+        "unread": [line.unread for line in lines if line.unread],
+        "ended": lines_of(ended, person, at),
         "days": Digest.objects.order_by("-day").values_list("day", flat=True)[:DAYS],
         "has_channels": bool(channels.every()),
-        "tests": [(t, _said(t)) for t in AlertDelivery.objects.filter(kind=deliveries.TEST).order_by("-pk")[:TESTS]],
+        "tests": [
+            (t, _said(t, at)) for t in AlertDelivery.objects.filter(kind=deliveries.TEST).order_by("-pk")[:TESTS]
+        ],
         "may_test": request.user.has_perm(TEST),
         "undelivered": alerts.undelivered(at=at).count(),
     }
@@ -132,31 +135,44 @@ def _one_digest(request: HttpRequest, day: dt.date) -> HttpResponse:
     made = Digest.objects.filter(day=day).first()
     if made is None:
         raise Http404("There is no digest of that day.")
-    mailed = [_said(delivery) for delivery in made.alertdelivery_set.order_by("pk")]
-    context = admin.site.each_context(request) | {"title": str(made), "told": digest.told(made), "mailed": mailed}
+    mailed = [_said(delivery, timezone.now()) for delivery in made.alertdelivery_set.order_by("pk")]
+    context = admin.site.each_context(request) | {
+        "title": f"Digest of {made.day:%-d %B %Y}",
+        "told": digest.told(made),
+        "mailed": mailed,
+    }
     return TemplateResponse(request, "admin/interventions/digest.html", context)
 
 
-def lines_of(found: Collection[Alert], person: int) -> list[Line]:
-    """Describe alerts, with what came of their messages, in three queries however many they are."""
+def lines_of(found: Collection[Alert], person: int, at: dt.datetime) -> list[Line]:
+    """Describe subjects, with what came of their messages, in three queries however many they are."""
     found = list(found)
-    said: dict[int | None, list[AlertDelivery]] = defaultdict(list)
-    for delivery in AlertDelivery.objects.filter(alert__in=found).order_by("pk"):
-        said[delivery.alert_id].append(delivery)
+    lines: dict[tuple[str, dt.datetime | None], Line] = {}
+    for alert in found:
+        lines.setdefault((alert.subject, alert.ended_at), Line(alert, numbers(alert, Kind(alert.kind), at)))
+    of = {alert.pk: lines[alert.subject, alert.ended_at] for alert in found}
     seen = set(AlertReading.objects.filter(alert__in=found, user_id=person).values_list("alert", flat=True))
-    return [
-        Line(
-            alert=alert, numbers=numbers(alert, Kind(alert.kind)),
-            is_unread=alert.ended_at is None and alert.pk not in seen,
-            sent=[_said(one) for one in said[alert.pk] if one.state == AlertState.SENT],
-            unsent=[_said(one) for one in said[alert.pk] if one.state != AlertState.SENT],
-        )
-        for alert in found
-    ]  # fmt: skip
+    for alert in found:
+        of[alert.pk].unread.extend([] if alert.ended_at or alert.pk in seen else [alert.pk])
+    for delivery in AlertDelivery.objects.filter(alert__in=found).order_by("pk"):
+        line = of[delivery.alert_id or 0]
+        if delivery.state == AlertState.SENT:
+            line.sent.append(_said(delivery, at))
+        elif delivery.state == AlertState.UNDELIVERED or (delivery.trouble and not _is_in_flight(delivery, at)):
+            line.unsent.append(_said(delivery, at))
+        else:
+            line.waiting.append(_said(delivery, at))
+    return list(lines.values())
 
 
-def _said(delivery: AlertDelivery) -> str:
+def _is_in_flight(delivery: AlertDelivery, at: dt.datetime) -> bool:
+    return delivery.state == AlertState.WAITING and delivery.lease_until is not None and delivery.lease_until > at
+
+
+def _said(delivery: AlertDelivery, at: dt.datetime) -> str:
     """Say what came of one message, in words that never promise more than is known."""
+    if _is_in_flight(delivery, at):
+        return f"{delivery.channel}: being sent"
     why = TROUBLES.get(delivery.trouble, delivery.trouble.replace("_", " "))
     if delivery.state == AlertState.WAITING and delivery.trouble:
         tries = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"

@@ -76,6 +76,16 @@ class TestThePage:
         assert one.says in shown(vic)
         assert "1 new" in shown(sam, "/admin/")
 
+    def test_tells_of_each_subject_once_whoever_was_told(self, cast: Cast) -> None:
+        alert()
+        alerts.look(at=timezone.now() + dt.timedelta(hours=2))
+        assert Alert.objects.count() == 2
+        client = signed_in(cast.vic)
+        page = shown(client)
+        assert (page.count("kw-card"), "1 new" in page, "Mark all 1 read" in page) == (1, True, True)
+        client.post(PAGE, {"alert": [*Alert.objects.values_list("pk", flat=True)]})
+        assert "Mark read" not in shown(client)
+
     def test_reading_is_a_post_with_a_token_for_staff_alone(self, cast: Cast) -> None:
         one = alert()
         strict = signed_in(cast.vic, enforce_csrf_checks=True)
@@ -101,13 +111,13 @@ class TestThePage:
         page = shown(client)
         assert "1 message could not be delivered." in page
         assert "not delivered yet, tried once: http 503" in page
-        assert "Sent to" not in page
+        assert "Sent: " not in page
         assert "hidden-token" not in page
         board.manner = "take"
         AlertDelivery.objects.update(next_attempt_at=timezone.now())
         deliveries.send_due()
         page = shown(client)
-        assert "Sent to 1 channel" in page
+        assert "Sent: 1 message" in page
         assert "could not be delivered" not in page
 
     def test_asks_the_database_no_more_for_many_alerts(self, cast: Cast, django_assert_max_num_queries: Any) -> None:

@@ -69,10 +69,7 @@ class TestACause:
         assert told() == [("raised", "staff"), ("raised", "lead"), ("raised", "page"), ("raised", "night@example.org")]
         first = Alert.objects.get(level=STAFF)
         assert (first.items, first.people, first.since, first.kind) == (2, 2, NOW, Kind.RAISED)
-        assert first.says == (
-            "therapist_profiles could not be brought in line because the place refuses the value by a CHECK constraint"
-            " (bio_is_short)."
-        )
+        assert first.says == ("therapist_profiles: The place refuses the value by a CHECK constraint (bio_is_short).")
         assert first.path == (
             "/admin/interventions/intervention/?cause__exact=v1%3Atherapist_profiles%3Async%3Arefused%3A23514%3Abio_is_short"
         )

@@ -64,7 +64,7 @@ class TestWhatIsSent:
         alert(at=NOW)
         assert deliveries.send_due() == 1
         (said,) = board.taken
-        assert said["title"].startswith("[Keepwell, for staff] therapist_profiles could not be brought in line because")
+        assert said["title"].startswith("[Keepwell, for staff] therapist_profiles: The place refuses the value")
         sentence, numbers, advice, link = said["message"].split("\n\n")
         assert sentence == Alert.objects.get().says
         assert numbers == "1 intervention, 1 person, for less than a minute."
