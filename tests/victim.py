@@ -56,9 +56,9 @@ def retry_in_bulk() -> None:
     retry_runs.advance_all(at=at)
 
 
-def alert() -> None:
-    """Write down whom to tell of the open items' causes, then send it to where nobody listens."""
-    settings.ALERT_URLS_STAFF = ["json://127.0.0.1:1/"]
+def alert(url: str = "json://127.0.0.1:1/") -> None:
+    """Write down whom to tell of the open items' causes, then send it; without an address to where nobody listens."""
+    settings.ALERT_URLS_STAFF = [url]
     causes.follow(at=timezone.now())
     alerts.look(at=timezone.now())
     deliveries.send_due()

@@ -160,7 +160,7 @@ class TestWhatIsBehind:
         assert alerts.look(at=after(minutes=8)) == 1
         assert [kind for kind, _ in told()] == ["raised", "raised", "recovered", "recovered"]
 
-    def test_that_cannot_be_read_is_neither_over_nor_in_the_way_of_causes(self) -> None:
+    def test_p7_that_cannot_be_read_is_neither_over_nor_in_the_way_of_causes(self) -> None:
         lag = Lag("owed:users", "users is behind.", "", "/admin/targets/users/", NOW, 2)
         handlers.register_lags(lambda: [lag])
         alerts.look(at=after(hours=1))
@@ -246,7 +246,7 @@ class TestTogether:
                 thread.join()
             assert sorted(told()) == [("raised", "lead"), ("raised", "staff")]
 
-    def test_whoever_finds_somebody_looking_leaves_it_to_them(self, second_connection: Any) -> None:
+    def test_p7_whoever_finds_somebody_looking_leaves_it_to_them(self, second_connection: Any) -> None:
         alerts.look(at=NOW)
         opened(1, 3)
         other = second_connection()

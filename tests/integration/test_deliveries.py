@@ -100,7 +100,7 @@ class TestWhatIsSent:
 
 class TestWhatIsNotTaken:
     @pytest.mark.parametrize(("manner", "code"), [("refuse", "http_503"), ("hang", "too_slow"), ("drip", "too_slow")])
-    def test_is_never_called_sent_and_is_tried_again(
+    def test_p7_is_never_called_sent_and_is_tried_again(
         self, board: Board, manner: str, code: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if manner != "refuse":
@@ -135,7 +135,7 @@ class TestWhatIsNotTaken:
         assert the().trouble == "SMTPRecipientsRefused"
         assert "example.org" not in caplog.text
 
-    def test_the_address_is_in_no_log_no_row_and_no_error(self, board: Board, caplog: Any) -> None:
+    def test_p10_the_address_is_in_no_log_no_row_and_no_error(self, board: Board, caplog: Any) -> None:
         board.manner = "refuse"
         alert()
         with caplog.at_level(logging.DEBUG):
@@ -207,7 +207,7 @@ class TestTogether:
         assert len(board.taken) == 6
         assert {(d.state, d.attempts) for d in AlertDelivery.objects.all()} == {(AlertState.SENT, 1)}
 
-    def test_who_comes_back_after_their_lease_settles_nothing(self, board: Board) -> None:
+    def test_p7_who_comes_back_after_their_lease_settles_nothing(self, board: Board) -> None:
         alert()
         late = deliveries.claim_next(at=timezone.now())
         assert late is not None

@@ -2,26 +2,68 @@
 
 import json
 from argparse import ArgumentParser
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection, transaction
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from interventions import cleaning, spool
-from interventions.models import Intervention
+from interventions import alerts, cleaning, spool
+from interventions.handlers import Lag, lags
+from interventions.messages import count
+from interventions.models import AlertWatch, Intervention
 
 LISTED = 100
+# Who has not looked whom to tell for so long, and for several of their rounds, does not look at all.
+SILENT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What staff were told, and what they should know of though nobody may be there to tell them."""
+
+    undelivered: int
+    looked_at: datetime | None
+    behind: list[Lag]
+
+    @classmethod
+    def now(cls, at: datetime) -> "Told":
+        """Read it; raises DatabaseError."""
+        watch = AlertWatch.objects.first()
+        return cls(alerts.undelivered(at=at).count(), watch.looked_at if watch else None, lags())
+
+    def counts(self, at: datetime) -> dict[str, Any]:
+        """Give it as JSON says it."""
+        return {
+            "undelivered": self.undelivered,
+            "looked_seconds_ago": self.looked_at and round((at - self.looked_at).total_seconds()),
+            "behind": [
+                {"name": lag.name, "seconds": round((at - lag.since).total_seconds()), "people": lag.people}
+                for lag in self.behind
+            ],
+        }
+
+    def problems(self, at: datetime) -> list[str]:
+        """Say what is not as it should be."""
+        found = [f"{lag.says} For {_age(lag.since, at)}." for lag in self.behind]
+        if self.undelivered:
+            found.append(f"{count(self.undelivered, 'message')} to staff could not be delivered.")
+        # Where nobody ever looked no worker has been started yet: nothing is said, for nothing is known to be wrong.
+        if self.looked_at and at - self.looked_at > max(SILENT, timedelta(seconds=10 * settings.ALERT_SECONDS)):
+            found.append(f"For {_age(self.looked_at, at)} nobody has looked whom to tell: no worker runs, or no beat.")
+        return found
 
 
 class Command(BaseCommand):
     """Reads only."""
 
     help = (
-        "Lists what needs a person, oldest first; exit 1: more than --max are open, or failures wait in the spool;"
-        " 2: it could not be read."
+        "Lists what needs a person, oldest first; exit 1: more than --max are open, failures wait in the spool, something"
+        " is behind for too long, staff could not be told, or nobody looks; 2: it could not be read."
     )
     requires_system_checks: list[str] = []
 
@@ -40,28 +82,33 @@ class Command(BaseCommand):
                 unresolved = Intervention.objects.filter(resolved=False)
                 number = unresolved.count()
                 items = [_line(item, at) for item in unresolved.order_by("timestamp", "pk")[:LISTED]]
+                told = Told.now(at)
         except Error as error:
             unread = f"Unknown: interventions cannot be read ({type(error).__name__})."
             raise CommandError(" ".join([unread, *_told(spooled, at)]), returncode=2) from error
         most: int = options["max"]
         if options["json"]:
-            self.stdout.write(
-                json.dumps({"open": number, "max": most, "spool": _counts(spooled, at), "items": items}, indent=2)
-            )
+            oldest = items[0]["age_seconds"] if items else None
+            said = {"open": number, "max": most, "oldest_seconds": oldest, "spool": _counts(spooled, at)}
+            self.stdout.write(json.dumps(said | {"alerts": told.counts(at), "items": items}, indent=2))
         else:
             self._write(number, items, at)
         problems = [f"{number} open, at most {most} allowed."] if number > most else []
-        problems += _told(spooled, at)
+        problems += _told(spooled, at) + told.problems(at)
         if problems:
             raise CommandError(" ".join(problems))
 
     def _write(self, number: int, items: list[dict[str, Any]], at: datetime) -> None:
         self.stdout.write(f"{number} open interventions")
         for item in items:
-            age = timesince(datetime.fromisoformat(item["opened_at"]), at).replace("\xa0", " ")
+            age = _age(datetime.fromisoformat(item["opened_at"]), at)
             self.stdout.write(f"{item['operation']} {item['target'] or '-'}: {item['error']}, for {age}, {item['id']}")
         if number > len(items):
             self.stdout.write(f"and {number - len(items)} more")
+
+
+def _age(since: datetime, at: datetime) -> str:
+    return timesince(since, at).replace("\xa0", " ")
 
 
 def _spooled() -> spool.Standing:
