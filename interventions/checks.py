@@ -1,4 +1,4 @@
-"""System checks: what must not be on where people work."""
+"""System checks: what must not be on where people work, and what should be."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ def register() -> None:
     """Add the checks to Django's."""
     register_check(check_failpoints, "interventions", deploy=True)
     register_check(check_history, Tags.database, deploy=True)
+    register_check(check_channels, "interventions", deploy=True)
 
 
 def check_failpoints(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -56,4 +57,38 @@ def check_history(app_configs: Any, databases: Any = None, **_: Any) -> list[Che
                     id="interventions.W001",
                 )
             )
+    return found
+
+
+def check_channels(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Say where staff could not be told, or where what they are told leads nowhere."""
+    found: list[CheckMessage] = []
+    addresses = [
+        *settings.ALERT_MAIL_STAFF,
+        *settings.ALERT_MAIL_LEAD,
+        *settings.ALERT_MAIL_PAGE,
+        *settings.DIGEST_MAIL,
+    ]
+    if addresses and not settings.EMAIL_URL:
+        found.append(
+            Error(
+                "Mail is to be sent, and no mail server is named: none of it would arrive.",
+                hint="Set EMAIL_URL, such as smtp+tls://USER:PASSWORD@HOST:587.", id="interventions.E002",
+            )
+        )  # fmt: skip
+    urls = [*settings.ALERT_URLS_STAFF, *settings.ALERT_URLS_LEAD, *settings.ALERT_URLS_PAGE]
+    if not urls and not addresses:
+        found.append(
+            Warning(
+                "No channel is set up: staff are told of what needs them in the admin alone.",
+                hint="Set ALERT_URLS_STAFF or ALERT_MAIL_STAFF.", id="interventions.W003",
+            )
+        )  # fmt: skip
+    elif "127.0.0.1" in settings.BASE_URL or "localhost" in settings.BASE_URL:
+        found.append(
+            Warning(
+                "BASE_URL is this machine's own: links in alerts lead nowhere else.",
+                hint="Set BASE_URL to where people reach the admin.", id="interventions.W004",
+            )
+        )  # fmt: skip
     return found

@@ -21,6 +21,7 @@ LOOKED_AT = (
     ("front-page", "/admin/"), ("inbox", INBOX), ("drill", "/admin/drill/"),
     ("enrollments", "/admin/therapists/enrollment/"), ("history", "/admin/interventions/history/"),
     ("repairs", "/admin/runs/"), ("target", "/admin/targets/therapist_profiles/"), ("week", "/admin/week/"),
+    ("notices", "/admin/notices/"),
 )  # fmt: skip
 PASSWORD = "keepwell-in-development"
 # Until the demo's debt has become items.

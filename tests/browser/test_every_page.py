@@ -41,6 +41,8 @@ def test_every_page_keeps_nobody_out(window: Page) -> None:
     assert len(pages) >= 10, pages
     # Pages that no entry of the navigation leads to.
     pages += ["/admin/targets/therapist_profiles/", "/admin/own/zone/"]
+    window.goto("/admin/notices/")
+    pages += [link.get_attribute("href") for link in window.locator("a[href^='/admin/notices/2']").all()[:1]]
     troubles = []
     for address in pages:
         window.goto(address)

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django.utils import timezone
 
-from interventions import alerts, causes, deliveries, digest, items
+from interventions import alerts, causes, checks, deliveries, digest, items
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, Digest, History
 from tests import channels as servers
 from tests import fakes
@@ -196,3 +196,19 @@ class TestTheDigest:
         alerts.prune(at=timezone.now() + dt.timedelta(days=91))
         assert Digest.objects.count() == 0
         assert fakes.sql("SELECT FROM intervention_alert_delivery") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ({}, ["interventions.W003"]),
+        ({"ALERT_URLS_LEAD": ["json://x"]}, ["interventions.W004"]),
+        ({"ALERT_URLS_LEAD": ["json://x"], "BASE_URL": "https://keepwell.example"}, []),
+        ({"DIGEST_MAIL": ["a@example.org"], "BASE_URL": "https://keepwell.example"}, ["interventions.E002"]),
+        ({"DIGEST_MAIL": ["a@example.org"], "BASE_URL": "https://k.example", "EMAIL_URL": "smtp://x"}, []),
+    ],
+)
+def test_a_deployment_is_told_where_nobody_would_hear(settings: Any, words: dict[str, Any], ids: list[str]) -> None:
+    for name, value in words.items():
+        setattr(settings, name, value)
+    assert [message.id for message in checks.check_channels(None)] == ids

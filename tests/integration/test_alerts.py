@@ -149,6 +149,22 @@ class TestACause:
         assert [a.since for a in Alert.objects.order_by("pk")] == [NOW, after(hours=5)]
 
 
+class TestATarget:
+    def test_whose_breaker_opens_is_told_of_and_over_when_it_closes(self) -> None:
+        failure = items.TargetFailure(
+            target="users", code="42P01", failure_class="misconfigured", detail="users", attempts=5
+        )
+        items.write_items(failures=[failure], at=NOW)
+        causes.follow(at=NOW)
+        assert alerts.look(at=NOW) == 1
+        assert Alert.objects.get().says == "users: The table is not there."
+        sent()
+        items.settle_target(target="users", resolution=Resolution.AUTO, at=after(minutes=1))
+        causes.follow(at=after(minutes=1))
+        alerts.look(at=after(minutes=1))
+        assert told() == [("raised", "staff"), ("recovered", "staff")]
+
+
 class TestWhatIsBehind:
     def test_is_told_and_over_when_it_is_not_behind_any_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lag = Lag("urgent:verification", "Verification is behind.", "", "/admin/targets/users/", NOW, 2, is_urgent=True)
