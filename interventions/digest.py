@@ -69,7 +69,7 @@ def gather(*, since: dt.datetime, at: dt.datetime) -> dict[str, Any]:
 
 def told(digest: Digest) -> dict[str, Any]:
     """Give what pages and mails show of a digest: its numbers, with names and sentences as they are today."""
-    content = digest.content
+    content: dict[str, Any] = digest.content
     names = _names({cause["owner"] for cause in content["causes"] if cause["owner"]})
     resolved = content["resolved"]
     return content | {

@@ -25,7 +25,8 @@ class Board:
     @property
     def url(self) -> str:
         """The address as apprise knows it."""
-        return f"json://127.0.0.1:{self.port}/hidden-token"
+        # Longer than apprise waits by itself: a machine that tests keep busy answers late.
+        return f"json://127.0.0.1:{self.port}/hidden-token?cto=15&rto=15"
 
 
 @contextmanager

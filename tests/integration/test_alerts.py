@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from interventions import alerts, causes, channels, handlers, items
@@ -159,7 +159,8 @@ class TestATarget:
         assert alerts.look(at=NOW) == 1
         assert Alert.objects.get().says == "users: The table is not there."
         sent()
-        items.settle_target(target="users", resolution=Resolution.AUTO, at=after(minutes=1))
+        with transaction.atomic():
+            items.settle_target(target="users", resolution=Resolution.AUTO, at=after(minutes=1))
         causes.follow(at=after(minutes=1))
         alerts.look(at=after(minutes=1))
         assert told() == [("raised", "staff"), ("recovered", "staff")]

@@ -195,8 +195,10 @@ class TestTogether:
         )
 
         def work() -> None:
-            for _ in range(12):
+            # Whoever finds another sending leaves, as a worker does; beat sends somebody again.
+            while AlertDelivery.objects.filter(state=AlertState.WAITING, trouble__in=["", "unanswered"]).exists():
                 deliveries.send_due(seconds=5)
+                threading.Event().wait(0.05)
             connection.close()
 
         threads = [threading.Thread(target=work) for _ in range(4)]
@@ -204,8 +206,8 @@ class TestTogether:
             thread.start()
         for thread in threads:
             thread.join()
+        assert {(d.state, d.attempts, d.trouble) for d in AlertDelivery.objects.all()} == {(AlertState.SENT, 1, "")}
         assert len(board.taken) == 6
-        assert {(d.state, d.attempts) for d in AlertDelivery.objects.all()} == {(AlertState.SENT, 1)}
 
     def test_p7_who_comes_back_after_their_lease_settles_nothing(self, board: Board) -> None:
         alert()
