@@ -1,0 +1,190 @@
+"""What the desk's lists cost with a thousand interventions and with a million, 10,000 of them open in 40 causes."""
+
+from tests import measuring  # isort: skip - first, because it sets Django up
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from interventions import causes
+from interventions.items import Failure
+from tests import fakes
+from tests.measuring import Figure
+from therapists.models import User
+
+FEW, MANY, OPEN, CAUSES, ROUNDS = 1_000, 1_000_000, 10_000, 40, 7
+# Every list page: so much of its time with FEW, and so many milliseconds in PostgreSQL. A search: so many in all.
+RATIO, DATABASE_MS, SEARCH_MS = 1.3, 30, 300
+INBOX = "admin:interventions_intervention_changelist"
+_ITEMS = """
+INSERT INTO manual_intervention_log (operation, entity_id, person_id, target, error, code, cause, attempts, timestamp,
+    last_failed_at, resolved, state, resolution, resolved_at, resolved_by)
+SELECT 'sync', person::text, person, target, target || ': permanent 23514 (rule_' || number || ')', '23514',
+    %(cause)s || number, 3, at, at, NOT is_open, CASE WHEN is_open THEN 'open' ELSE 'resolved' END,
+    CASE WHEN is_open THEN NULL ELSE 'auto' END, CASE WHEN is_open THEN NULL ELSE at + interval '1 hour' END,
+    CASE WHEN is_open THEN NULL ELSE 'system' END
+FROM (SELECT n, people.ids[1 + n %% cardinality(people.ids)] AS person, n %% %(causes)s AS number, n <= %(open)s AS is_open,
+             (ARRAY['therapist_profiles', 'therapist_enrollments'])[1 + n %% 2] AS target,
+             now() - make_interval(secs => n * 30) AS at
+      FROM generate_series(1, %(last)s::int) AS n,
+           (SELECT array_agg(id ORDER BY id) AS ids FROM users) AS people) AS made
+"""
+_HISTORY = """
+INSERT INTO intervention_history (at, actor, action, object_type, object_id, from_state, to_state)
+SELECT timestamp, 'system', 'opened', 'intervention', id::text, NULL, 'open' FROM manual_intervention_log
+UNION ALL
+SELECT resolved_at, 'system', 'resolved:auto', 'intervention', id::text, 'open', 'resolved'
+FROM manual_intervention_log WHERE resolved
+"""
+_TRIES = """
+INSERT INTO sync_attempt (person_id, target, at, outcome, attempt, duration_ms)
+SELECT person_id, target, timestamp, '23514', 1, 3 FROM manual_intervention_log
+"""
+_OWED = """
+INSERT INTO sync_ledger (person_id, target, desired_revision, owed_since, attempts, last_error_code, is_paused,
+    applied_revision, verified_revision, crashes)
+SELECT person_id, target, 1, timestamp, 3, '23514', false, 0, 0, 0 FROM manual_intervention_log WHERE NOT resolved
+"""
+
+
+@dataclass
+class Visit:
+    """What one page cost: milliseconds of a whole answer, of those in PostgreSQL, and the number of queries."""
+
+    whole: float
+    database: float
+    queries: int
+
+
+@dataclass
+class _Watch:
+    """Counts and times whatever goes to PostgreSQL."""
+
+    database: float = 0.0
+    queries: int = 0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, words: Any, many: bool, context: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return execute(sql, words, many, context)
+        finally:
+            self.database += (time.perf_counter() - started) * 1000
+            self.queries += 1
+
+
+def fill(number: int, *, open_items: int) -> None:
+    """Put so many interventions on record with their history and tries, the newest of them open."""
+    cause = Failure(
+        person_id=0, target="therapist_profiles", code="23514", failure_class="permanent", detail="rule_", attempts=1
+    ).cause
+    words = {"cause": cause, "causes": CAUSES, "open": open_items, "last": number}
+    with fakes.asleep(), connection.cursor() as cursor:
+        for table in ("manual_intervention_log", "intervention_history", "sync_attempt", "sync_ledger"):
+            cursor.execute(f"DELETE FROM {table}")
+        cursor.execute(_ITEMS, words)
+        for statement in (_HISTORY, _TRIES, _OWED):
+            cursor.execute(statement)
+    fakes.sql("VACUUM ANALYZE")
+    causes.follow(at=fakes.sql("SELECT now()")[0][0])
+
+
+def pages(client: Client) -> dict[str, str]:
+    """Give every list that the navigation leads to, the inbox's tabs, and what staff narrow and search it by."""
+    front = client.get(reverse("admin:index")).content.decode()
+    lists = sorted(set(re.findall(r'href="(/admin/[^"?#]*)"', front.partition('id="nav-sidebar"')[2])))
+    found = {address: address for address in lists if "log" not in address.rsplit("/", 2)[-2]}
+    inbox = reverse(INBOX)
+    shown = client.get(inbox).content.decode()
+    for query in sorted(set(re.findall(r'href="(\?(?:tab|cause__exact|cause)=[^"]*)"', shown)))[:10]:
+        found[f"{inbox}{query}"[:60]] = inbox + query.replace("&amp;", "&")
+    return found | {"page 9": f"{inbox}?tab=all&p=9", "of a target": f"{inbox}?tab=all&target=therapist_profiles"}
+
+
+def searches(client: Client) -> dict[str, str]:
+    """Give the inbox's searches: by e-mail, by id, by an error that many have, by what nobody has."""
+    item, person = fakes.sql("SELECT id, person_id FROM manual_intervention_log WHERE resolved LIMIT 1")[0]
+    words = {
+        "e-mail": User.objects.get(pk=person).email, "id of an item": str(item), "id of a person": str(person),
+        "error of many": "rule_7", "error of nobody": "no such words", "name": "Crowd 77",
+    }  # fmt: skip
+    return {
+        f"{name}, {tab or 'needs a person'}": f"{reverse(INBOX)}?tab={tab}&q={text.replace(' ', '+')}"
+        for name, text in words.items()
+        for tab in ("", "all")
+    }
+
+
+def visited(client: Client, address: str, rounds: int) -> Visit:
+    """Open a page again and again; medians."""
+    client.get(address)
+    found = []
+    for _ in range(rounds):
+        watch = _Watch()
+        with connection.execute_wrapper(watch):
+            spent = measuring.seconds(lambda: _opened(client, address)) * 1000
+        found.append(Visit(spent, watch.database, watch.queries))
+    return Visit(
+        statistics.median(v.whole for v in found), statistics.median(v.database for v in found), found[0].queries
+    )
+
+
+def _opened(client: Client, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 200, f"{address}: {answer.status_code}"
+
+
+@contextmanager
+def signed_in() -> Iterator[Client]:
+    """Open the desk as somebody who may do everything."""
+    person = User.objects.create_superuser(email="bench@keepwell.example", password="", full_name="Bench")
+    client = Client()
+    client.force_login(person)
+    with override_settings(ALLOWED_HOSTS=["*"]):
+        yield client
+
+
+def measure(few: int, many: int, open_items: int, rounds: int) -> tuple[dict[str, tuple[Visit, Visit]], dict[str, Visit]]:
+    """Open every list with few and with many interventions on record, and search among the many."""
+    with signed_in() as client:
+        fill(few, open_items=few)
+        first = {name: visited(client, address, rounds) for name, address in pages(client).items()}
+        fill(many, open_items=open_items)
+        second = {name: visited(client, address, rounds) for name, address in pages(client).items()}
+        found = {name: visited(client, address, rounds) for name, address in searches(client).items()}
+    return {name: (first[name], visit) for name, visit in second.items() if name in first}, found
+
+
+def main() -> int:
+    """Measure on servers of our own and print the tables; 1 when something is not reached."""
+    given = measuring.arguments(__doc__, few=FEW, many=MANY, open=OPEN, people=20_000, rounds=ROUNDS)
+    with measuring.bench():
+        measuring.crowd(given.people)
+        lists, found = measure(given.few, given.many, given.open, given.rounds)
+        rows = [
+            (name, f"{few.whole:.0f}", f"{many.whole:.0f}", f"{many.whole / few.whole:.2f}", f"{many.database:.1f}",
+             f"{few.queries} / {many.queries}")
+            for name, (few, many) in sorted(lists.items())
+        ]  # fmt: skip
+        head = ("list", f"ms, {given.few:,}", f"ms, {given.many:,}", "ratio", "of it PostgreSQL", "queries")
+        print(measuring.table(head, rows) + "\n")
+        print(measuring.table(("search", "ms"), [(name, f"{visit.whole:.0f}") for name, visit in found.items()]) + "\n")
+        ratio = max(many.whole / few.whole for few, many in lists.values())
+        database = max(many.database for _, many in lists.values())
+        slowest = max(visit.whole for visit in found.values())
+        return measuring.report([
+            Figure(f"slowest list with {given.many:,} interventions, × with {given.few:,}", f"≤ {RATIO}", f"{ratio:.2f}",
+                   ratio <= RATIO),
+            Figure("most of a list's time in PostgreSQL", f"≤ {DATABASE_MS} ms", f"{database:.0f} ms", database <= DATABASE_MS),
+            Figure("slowest search by e-mail, id, error, name", f"≤ {SEARCH_MS} ms", f"{slowest:.0f} ms", slowest <= SEARCH_MS),
+        ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
