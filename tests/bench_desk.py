@@ -150,7 +150,9 @@ def signed_in() -> Iterator[Client]:
         yield client
 
 
-def measure(few: int, many: int, open_items: int, rounds: int) -> tuple[dict[str, tuple[Visit, Visit]], dict[str, Visit]]:
+def measure(
+    few: int, many: int, open_items: int, rounds: int
+) -> tuple[dict[str, tuple[Visit, Visit]], dict[str, Visit]]:
     """Open every list with few and with many interventions on record, and search among the many."""
     with signed_in() as client:
         fill(few, open_items=few)
@@ -179,7 +181,7 @@ def main() -> int:
         database = max(many.database for _, many in lists.values())
         slowest = max(visit.whole for visit in found.values())
         return measuring.report([
-            Figure(f"slowest list with {given.many:,} interventions, × with {given.few:,}", f"≤ {RATIO}", f"{ratio:.2f}",
+            Figure(f"slowest list with {given.many:,} interventions, times that with {given.few:,}", f"≤ {RATIO}", f"{ratio:.2f}",
                    ratio <= RATIO),
             Figure("most of a list's time in PostgreSQL", f"≤ {DATABASE_MS} ms", f"{database:.0f} ms", database <= DATABASE_MS),
             Figure("slowest search by e-mail, id, error, name", f"≤ {SEARCH_MS} ms", f"{slowest:.0f} ms", slowest <= SEARCH_MS),

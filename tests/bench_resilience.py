@@ -100,7 +100,7 @@ class Bench:
     def start(self) -> None:
         """Start every process and sign in."""
         self.copy.start()
-        seeded = json.loads(self.manage("seed_acceptance"))["ada"]
+        seeded = json.loads(self.copy.manage("seed_acceptance"))["ada"]
         self.person = seeded["id"]
         self.ada = Therapist(self.copy.port, seeded["headers"])
         port = free_ports()
@@ -109,14 +109,6 @@ class Bench:
         for ada in (self.ada, self.ada_beside):
             self.stack.callback(ada.hang_up)
             until(ada.is_served, seconds=60, what="A first write")
-
-    def manage(self, *words: str) -> str:
-        """Run a management command of this copy."""
-        command, environment = self.copy.command()
-        manage = command[: command.index("dev")]
-        return subprocess.run(
-            [*manage, *words], env=environment, check=True, capture_output=True, text=True, cwd=PROJECT
-        ).stdout
 
     def _start_web_beside(self, port: int, redis_port: int) -> None:
         beside = Copy(self.copy.var_dir.with_name("beside"), port=port)
@@ -183,7 +175,7 @@ class Bench:
 
     def settle(self) -> None:
         """Bring the person's copies in line now: while a table was locked every write was an attempt that failed."""
-        self.manage("reconcile", str(self.person))
+        self.copy.manage("reconcile", str(self.person))
         self._wait_until_equal()
 
     def _wait_until_equal(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import django
+import psycopg
 from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
@@ -152,6 +153,19 @@ def crowd(count: int) -> None:
         fakes.sql(_CROWD_ENROLLMENTS)
         fakes.sql(_CROWD_PROFILES)
     fakes.sql("VACUUM ANALYZE users, therapist_enrollments, therapist_profiles")
+
+
+@contextmanager
+def crowded(database_url: str, count: int) -> Iterator[fakes.Connection]:
+    """Save `crowd` in another database; give a session on it."""
+    with psycopg.connect(database_url, autocommit=True) as own:
+        own.execute("SET session_replication_role = replica")
+        own.execute(_CROWD_USERS, [count])
+        for statement in (_CROWD_ENROLLMENTS, _CROWD_PROFILES):
+            own.execute(statement.replace("%%", "%"))
+        own.execute("RESET session_replication_role")
+        own.execute("VACUUM ANALYZE users, therapist_enrollments, therapist_profiles")
+        yield own
 
 
 def arguments(about: str | None, **defaults: int) -> argparse.Namespace:

@@ -93,6 +93,14 @@ class Copy:
             command, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=PROJECT
         )
 
+    def manage(self, *words: str) -> str:
+        """Run a management command of this copy; give what it printed."""
+        command, environment = self.command()
+        return subprocess.run(
+            [*command[: command.index("dev")], *words],
+            env=environment, check=True, capture_output=True, text=True, cwd=PROJECT,
+        ).stdout  # fmt: skip
+
     @property
     def database_url(self) -> str:
         """Where its PostgreSQL is reached."""
