@@ -109,8 +109,8 @@ class Handler(Protocol):
         """Give the name of each person that exists."""
         ...
 
-    def find(self, words: str) -> Collection[int]:
-        """Give at most 200 ids of persons whose name or address contains the words."""
+    def find(self, words: str, *, among: Collection[int]) -> Collection[int]:
+        """Give whoever has exactly that address, and which of these persons have a name or address that contains it."""
         ...
 
     def replaced(self, entities: Collection[Entity]) -> list[Replaced]:

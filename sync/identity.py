@@ -80,16 +80,16 @@ def find_by_address(address: str) -> int | None:
     return None
 
 
-def find_by_earlier_address(words: str, *, limit: int) -> list[int]:
-    """Give ids of persons who had an address that contains the words."""
+def find_by_earlier_address(words: str, *, among: Collection[int] | None = None, limit: int | None = None) -> list[int]:
+    """Give which persons, of all or of these, had an address that contains the words."""
     aliases = declaration().aliases
     if aliases is None:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT DISTINCT person_id FROM {aliases.table} WHERE strpos(lower({aliases.spelling}), lower(%s)) > 0"
-            " ORDER BY person_id LIMIT %s",
-            [words, limit],
+            " AND (%s::bigint[] IS NULL OR person_id = ANY(%s::bigint[])) ORDER BY person_id LIMIT %s",
+            [words, *[None if among is None else array(among)] * 2, limit],
         )
         return [row[0] for row in cursor.fetchall()]
 

@@ -36,9 +36,9 @@ class Desk:
         """Give the persons' names."""
         return name_people(person_ids)
 
-    def find(self, words: str) -> Collection[int]:
+    def find(self, words: str, *, among: Collection[int]) -> Collection[int]:
         """Find persons by name or address."""
-        return find_people(words)
+        return find_people(words, among=among)
 
     def replaced(self, entities: Collection[Entity]) -> list[Replaced]:
         """List what was written into these copies and replaced, newest first."""

@@ -7,16 +7,20 @@ from django.db.models import Q
 
 from sync import identity
 
-MOST_FOUND = 200
-
 
 def name_people(person_ids: Collection[int]) -> dict[int, str]:
     """Give the name of each person that exists."""
     return {user.pk: user.get_full_name() for user in get_user_model().objects.filter(pk__in=person_ids)}
 
 
-def find_people(words: str) -> list[int]:
-    """Give at most 200 ids of persons whose name or address, now or earlier, contains the words."""
-    earlier = identity.find_by_earlier_address(words, limit=MOST_FOUND)
+def find_people(words: str, *, among: Collection[int]) -> list[int]:
+    """
+    Give whoever has that address, now or earlier, and which of these persons have a name or address that contains it.
+
+    Of a million persons only those are read whom the caller asks about.
+    """
+    known = identity.find_by_address(words)
+    earlier = identity.find_by_earlier_address(words, among=among)
     match = Q(full_name__icontains=words) | Q(email__icontains=words) | Q(pk__in=earlier)
-    return list(get_user_model().objects.filter(match).order_by("pk").values_list("pk", flat=True)[:MOST_FOUND])
+    named = get_user_model().objects.filter(match, pk__in=among).values_list("pk", flat=True)
+    return sorted({*named, *([known] if known is not None else [])})

@@ -1,13 +1,12 @@
 """The inbox's list: tabs in the URL, names and next tries looked up for a page at once, no full count."""
 
 import datetime as dt
-import uuid
 from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -20,7 +19,7 @@ from interventions.models import CauseState, Intervention
 from interventions.queries import Marks, in_tab, marks, recent_kinds
 from interventions.reasons import reason
 
-MOST_PAGED = 10_000
+MOST_PAGED = 1_000
 _KINDS = "_interventions_recent_kinds"
 _MARKS = "_interventions_marks"
 
@@ -154,17 +153,6 @@ def _attended(rows: list[Any]) -> None:
     names = who({actor for row in rows for actor in (row.assignee, row.cause_owner) if actor})
     for row in rows:
         row.assignee_name, row.cause_owner_name = names.get(row.assignee, ""), names.get(row.cause_owner, "")
-
-
-def search(items: QuerySet[Intervention], words: str) -> QuerySet[Intervention]:
-    """Find items by person, error, cause or id."""
-    match = Q(error__icontains=words) | Q(cause__icontains=words) | Q(person_id__in=handler().find(words))
-    try:
-        match |= Q(pk=uuid.UUID(words))
-    except ValueError:
-        if words.isdecimal():
-            match |= Q(person_id=int(words))
-    return items.filter(match)
 
 
 def is_filtered(request: HttpRequest) -> bool:

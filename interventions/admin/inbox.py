@@ -15,7 +15,7 @@ from django.utils.timesince import timesince, timeuntil
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from interventions import queries
+from interventions import queries, search
 from interventions.admin import adoption, attending, causes, item, news, reasons, retries, sentences
 from interventions.admin.changelist import (
     BoundedPaginator,
@@ -25,7 +25,6 @@ from interventions.admin.changelist import (
     TargetFilter,
     is_filtered,
     marks_of,
-    search,
 )
 from interventions.admin.records import OnRecord
 from interventions.causes import standing as causes_at
@@ -54,7 +53,9 @@ class InterventionAdmin(OnRecord, ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
     search_fields = ("id",)
-    search_help_text = "Name, e-mail, error or id"
+    search_help_text = (
+        "Name, e-mail, error or id: whatever is open, the newest that is resolved; a whole e-mail or id finds all"
+    )
     actions = ("retry_selected", "resolve_selected")
 
     class Media:
@@ -76,8 +77,9 @@ class InterventionAdmin(OnRecord, ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Intervention], search_term: str
     ) -> tuple[QuerySet[Intervention], bool]:
-        """Find by what staff know: a name, an address, an error."""
-        return (search(queryset, search_term.strip()) if search_term.strip() else queryset), False
+        """Find by what staff know: a name, an address, an error, an id."""
+        words = search_term.strip()
+        return (queryset.filter(pk__in=search.matching(words)) if words else queryset), False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the desk's own pages before the admin's."""

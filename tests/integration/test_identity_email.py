@@ -170,7 +170,9 @@ class TestAnAddressGivenUp:
 
     def test_finds_the_person_for_staff(self, cast: Cast) -> None:
         fakes.sql("UPDATE users SET email = 'ada@new.example' WHERE id = %s", cast.ada.pk)
-        assert find_people("ada.quist@") == [cast.ada.pk]
+        assert find_people("ada.quist@", among=[cast.ada.pk, cast.ben.pk]) == [cast.ada.pk]
+        assert find_people("ada.quist@", among=[cast.ben.pk]) == []
+        assert find_people("ada.quist@example.org", among=[]) == [cast.ada.pk]
         assert identity.find_by_address(" ADA.Quist@example.org") == cast.ada.pk
         cast.sam.groups.set(Group.objects.filter(name="Lead"))
         page = client_of(cast.sam).get("/admin/therapists/user/", {"q": "ada.quist@example.org"})

@@ -14,7 +14,6 @@ from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from sync.identity import find_by_earlier_address
-from sync.people import MOST_FOUND
 from therapists.admin import erase
 from therapists.admin.base import PersonAdmin
 from therapists.models import User, normal_form
@@ -22,6 +21,8 @@ from therapists.models import User, normal_form
 TAKEN = "Somebody signs in with this address already, perhaps in another spelling."
 # What makes somebody powerful is for superusers to give.
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+MOST_FOUND = 200
 
 
 class FreeAddress:

@@ -1,0 +1,48 @@
+"""Finding items by what staff know: a name, an address, an id, words of an error; in bounded time, however long the log."""
+
+import uuid
+
+from django.db import connection
+
+from interventions.arrays import array
+from interventions.handlers import handler
+
+# Words and parts of names are looked for in the newest of what is open and of what was resolved; ids and whole
+# addresses in everything. An index of every error's letters would cost each failure more than the search is worth.
+OPEN_LOOKED_AT, RESOLVED_LOOKED_AT = 20_000, 10_000
+_RECENT = f"""
+WITH recent AS MATERIALIZED (
+    (SELECT id, person_id, error, cause FROM manual_intervention_log WHERE NOT resolved
+     ORDER BY timestamp DESC LIMIT {OPEN_LOOKED_AT})
+    UNION ALL
+    (SELECT id, person_id, error, cause FROM manual_intervention_log WHERE resolved
+     ORDER BY resolved_at DESC LIMIT {RESOLVED_LOOKED_AT}))
+"""
+_TELLING = f"""
+{_RECENT}
+SELECT id FROM recent WHERE strpos(lower(error), lower(%(words)s)) > 0 OR strpos(lower(cause), lower(%(words)s)) > 0
+"""
+_PEOPLE = f"{_RECENT} SELECT DISTINCT person_id FROM recent WHERE person_id IS NOT NULL"
+_OF_PEOPLE = f"""
+SELECT id FROM manual_intervention_log WHERE person_id = ANY(%(people)s::bigint[])
+ORDER BY person_id, target LIMIT {OPEN_LOOKED_AT}
+"""
+
+
+def matching(words: str) -> list[uuid.UUID]:
+    """Give the ids of the items that the words name, tell of, or whose person they name; in no order."""
+    try:
+        return [uuid.UUID(words)]
+    except ValueError:
+        pass
+    with connection.cursor() as cursor:
+        cursor.execute(_TELLING, {"words": words})
+        found = {row[0] for row in cursor.fetchall()}
+        cursor.execute(_PEOPLE)
+        people = set(handler().find(words, among=[row[0] for row in cursor.fetchall()]))
+        if words.isdecimal() and len(words) < 19:
+            people.add(int(words))
+        if people:
+            cursor.execute(_OF_PEOPLE, {"people": array(sorted(people))})
+            found |= {row[0] for row in cursor.fetchall()}
+    return list(found)
