@@ -84,7 +84,7 @@ def fill(number: int, *, open_items: int) -> None:
     cause = Failure(
         person_id=0, target="therapist_profiles", code="23514", failure_class="permanent", detail="rule_", attempts=1
     ).cause
-    words = {"cause": cause, "causes": CAUSES, "open": open_items, "last": number}
+    words: dict[str, str | int] = {"cause": cause, "causes": CAUSES, "open": open_items, "last": number}
     with fakes.asleep(), connection.cursor() as cursor:
         for table in ("manual_intervention_log", "intervention_history", "sync_attempt", "sync_ledger"):
             cursor.execute(f"DELETE FROM {table}")
