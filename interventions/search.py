@@ -12,17 +12,13 @@ from interventions.handlers import handler
 OPEN_LOOKED_AT, RESOLVED_LOOKED_AT = 20_000, 10_000
 _RECENT = f"""
 WITH recent AS MATERIALIZED (
-    (SELECT id, person_id, error, cause FROM manual_intervention_log WHERE NOT resolved
+    (SELECT id, person_id, error FROM manual_intervention_log WHERE NOT resolved
      ORDER BY timestamp DESC LIMIT {OPEN_LOOKED_AT})
     UNION ALL
-    (SELECT id, person_id, error, cause FROM manual_intervention_log WHERE resolved
+    (SELECT id, person_id, error FROM manual_intervention_log WHERE resolved
      ORDER BY resolved_at DESC LIMIT {RESOLVED_LOOKED_AT}))
+SELECT array_agg(id) FILTER (WHERE strpos(lower(error), lower(%(words)s)) > 0), array_agg(DISTINCT person_id) FROM recent
 """
-_TELLING = f"""
-{_RECENT}
-SELECT id FROM recent WHERE strpos(lower(error), lower(%(words)s)) > 0 OR strpos(lower(cause), lower(%(words)s)) > 0
-"""
-_PEOPLE = f"{_RECENT} SELECT DISTINCT person_id FROM recent WHERE person_id IS NOT NULL"
 _OF_PEOPLE = f"""
 SELECT id FROM manual_intervention_log WHERE person_id = ANY(%(people)s::bigint[])
 ORDER BY person_id, target LIMIT {OPEN_LOOKED_AT}
@@ -36,10 +32,10 @@ def matching(words: str) -> list[uuid.UUID]:
     except ValueError:
         pass
     with connection.cursor() as cursor:
-        cursor.execute(_TELLING, {"words": words})
-        found = {row[0] for row in cursor.fetchall()}
-        cursor.execute(_PEOPLE)
-        people = set(handler().find(words, among=[row[0] for row in cursor.fetchall()]))
+        cursor.execute(_RECENT, {"words": words})
+        telling, concerned = cursor.fetchone()
+        found = set(telling or ())
+        people = set(handler().find(words, among=[person for person in concerned or () if person is not None]))
         if words.isdecimal() and len(words) < 19:
             people.add(int(words))
         if people:

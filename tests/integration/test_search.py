@@ -49,8 +49,7 @@ def test_finds_what_was_resolved_by_person_and_by_error(people: list[User]) -> N
 def test_of_words_only_the_newest_are_read_and_whole_addresses_find_all(
     people: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_TELLING", "_PEOPLE"):
-        monkeypatch.setattr(search, name, getattr(search, name).replace(f"LIMIT {search.OPEN_LOOKED_AT}", "LIMIT 1"))
+    monkeypatch.setattr(search, "_RECENT", search._RECENT.replace(f"LIMIT {search.OPEN_LOOKED_AT}", "LIMIT 1"))
     assert len(found("refused_on_purpose")) == 1
     assert len(found("Person")) == 1
     assert [found(person.email) for person in people] == [{person.pk} for person in people]
