@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from interventions import failpoints
 from sync import breaker_state, delivery
 from sync.models import Attempt, Ledger
 from sync.stops import Breaker
@@ -40,14 +42,37 @@ def open_breaker(people: list[User]) -> None:
     assert Ledger.objects.filter(is_paused=True).count() == len(people)
 
 
-def pull_together(at: dt.datetime) -> list[int]:
-    """Let several threads pull forward at the same instant; gives what each of them got."""
-    start, pulled = threading.Barrier(DRAINS), list[int]()
+class Meeting:
+    """Stands where the file of failpoints stands: who has the breaker's row waits until everybody else has it or is done."""
+
+    def __init__(self) -> None:
+        self._all_here = threading.Condition()
+        self._arrived = 0
+
+    def take(self, point: str, people: Iterable[int]) -> None:
+        """Wait here for the others."""
+        if point == "sync.breaker.after_lock":
+            self.arrive()
+            with self._all_here:
+                assert self._all_here.wait_for(lambda: self._arrived >= DRAINS, timeout=30)
+
+    def arrive(self) -> None:
+        """Be here, or be done."""
+        with self._all_here:
+            self._arrived += 1
+            self._all_here.notify_all()
+
+
+def pull_together(at: dt.datetime, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let several threads pull forward at the same moment; gives what each of them got."""
+    meeting, pulled = Meeting(), list[int]()
+    monkeypatch.setattr(failpoints, "_orders", meeting)
 
     def pull() -> None:
-        start.wait()
         try:
             pulled.append(breaker_state.pull_forward(at))
+            if not pulled[-1]:
+                meeting.arrive()
         finally:
             connections.close_all()
 
@@ -72,21 +97,23 @@ def test_p9_two_drains_in_processes_of_their_own_agree_on_one_probe(people: list
         assert Ledger.objects.filter(is_paused=True).count() == len(people) - 1
 
 
-def test_p9_one_of_many_threads_gets_the_probe(people: list[User]) -> None:
+def test_p9_one_of_many_threads_gets_the_probe(people: list[User], monkeypatch: pytest.MonkeyPatch) -> None:
     with fakes.locked_table(TARGET):
         open_breaker(people)
         Breaker.objects.update(probe_at=timezone.now())
-        pulled = pull_together(timezone.now())
+        pulled = pull_together(timezone.now(), monkeypatch)
     assert sorted(pulled) == [0] * (DRAINS - 1) + [1]
     assert Ledger.objects.filter(is_paused=False).count() == 1
 
 
-def test_p9_a_ramp_lets_no_more_through_to_many_than_to_one(people: list[User]) -> None:
+def test_p9_a_ramp_lets_no_more_through_to_many_than_to_one(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with fakes.locked_table(TARGET):
         open_breaker(people)
     at = timezone.now()
     Breaker.objects.update(word="closed", ramp_since=at - dt.timedelta(seconds=1), ramp_taken=0, probe_at=None)
-    pulled = pull_together(at)
+    pulled = pull_together(at, monkeypatch)
     assert sum(pulled) == 5
     assert Ledger.objects.filter(is_paused=True).count() == 3
 
