@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 def audit(*, owe: bool, is_full: bool = True) -> dict[str, int | None]:
     """
-    Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it.
+    Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it; a full one
+    gives what is blocked a chance besides.
 
     Not `is_full`: only what was written since the last audit, where that can be told; a write that no trigger saw leaves
     no trace of its time. None: the target could not be read, which is not the same as no difference. The others are
@@ -40,6 +41,8 @@ def audit(*, owe: bool, is_full: bool = True) -> dict[str, int | None]:
     counts: dict[str, int | None] = {
         target: None if target in survey.unread else survey.people[target] for target in declaration().targets
     }
+    if owe and is_full:
+        ledger.unblock(schema="", everything=True)
     if written is None:
         counts["unlinked"] = owe_unlinked() if owe else len(identity.unlinked())
     if not survey.unread and (owe or not survey.drift):

@@ -76,7 +76,9 @@ Seen = Callable[[Mapping[str, list[int]]], None]
 
 def everybody(*, seen: Seen = lambda people: None) -> Survey:
     """
-    Compare every copy of every person; `seen` hears range by range who differs in each target, accepted places aside.
+    Compare every copy of every person; `seen` hears range by range of whose target something has drifted.
+
+    What is owed is in the workers' hands, or waits for a person: being looked at is no reason to try it again.
 
     A target that cannot be read is left out and named; the others are compared all the same.
     """
@@ -160,7 +162,8 @@ def _count(survey: Survey, found: list[Found], seen: Seen) -> None:
     people: dict[str, list[int]] = {}
     for one in found:
         for target in one.sparing(spared).targets:
-            people.setdefault(target, []).append(one.person_id)
+            if (one.person_id, target) not in owed:
+                people.setdefault(target, []).append(one.person_id)
     seen(people)
 
 

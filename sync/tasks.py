@@ -29,11 +29,10 @@ def sweep() -> None:
 
 @shared_task(ignore_result=True)
 def audit() -> None:
-    """Compare every copy, owe what differs, and give blocked rows their daily chance; not while staff have it paused."""
+    """Compare every copy, owe what differs, and give what is blocked its daily chance; not while staff have it paused."""
     if pauses.is_paused(pauses.AUDIT):
         return
     repair.audit(owe=True)
-    ledger.unblock(schema="", everything=True)
     doorbell.bell.ring()
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from interventions.models import Intervention
 from interventions.operations import mark_resolved
 from sync import marks, repair, surveys, tasks, triggers
-from sync.models import Audit, Debt, Gap
+from sync.models import Attempt, Audit, Debt, Gap
 from tests import fakes
 from tests.factories import therapists
 from therapists.models import Enrollment, Profile, User
@@ -124,6 +124,29 @@ class TestIncremental:
     def test_p8_an_accepted_difference_is_no_drift(self, people: list[User]) -> None:
         accept_a_bio(people[1])
         assert incremental() == 0
+
+
+class TestBlocked:
+    """What waits for a person already."""
+
+    def test_is_not_tried_again_because_somebody_looked(self, people: list[User]) -> None:
+        with fakes.refusing(PROFILES, "bio <> 'No'"):
+            Enrollment.objects.filter(user=people[0]).update(bio="No")
+            fakes.settled()
+            tried = Attempt.objects.count()
+            assert incremental() == 1
+            assert not Debt.objects.exists()
+            fakes.settled()
+            assert Attempt.objects.count() == tried
+
+    def test_has_a_chance_with_every_full_audit(self, people: list[User]) -> None:
+        with fakes.obstructed(PROFILES, "bio <> 'No'") as lift:
+            Enrollment.objects.filter(user=people[0]).update(bio="No")
+            fakes.settled()
+            lift()
+            assert repair.audit(owe=True)[PROFILES] == 1
+            fakes.settled()
+            assert not Intervention.objects.filter(resolved=False).exists()
 
 
 class TestAccepted:
