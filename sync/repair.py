@@ -23,10 +23,9 @@ logger = logging.getLogger(__name__)
 
 def audit(*, owe: bool, is_full: bool = True) -> dict[str, int | None]:
     """
-    Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it; a full one
-    gives what is blocked a chance besides.
+    Compare every copy; give how many persons differ per target. With `owe` each is owed, which mends it.
 
-    Not `is_full`: only what was written since the last audit, where that can be told; a write that no trigger saw leaves
+    A full one gives what is blocked a chance besides. Not `is_full`: only what was written since the last audit, where that can be told; a write that no trigger saw leaves
     no trace of its time. None: the target could not be read, which is not the same as no difference. The others are
     compared all the same.
     """

@@ -34,7 +34,7 @@ _NOT_ONCE = """
 SELECT count(*) FROM intervention_retry_run_item AS part
 WHERE part.run_id = %(run)s AND (
     (SELECT count(*) FROM intervention_history WHERE object_type = 'intervention' AND object_id = part.item_id::text
-       AND action = 'retry' AND run_id = %(run)s) <> 1
+       AND action = 'retry' AND run_id = %(run)s) <> (part.outcome IN ('fixed', 'failed'))::int
     OR (SELECT count(*) FROM intervention_history WHERE object_type = 'intervention'
        AND object_id = part.item_id::text AND action LIKE 'resolved%%') <> 1)
 """
