@@ -155,7 +155,7 @@ def measure(
 ) -> tuple[dict[str, tuple[Visit, Visit]], dict[str, Visit]]:
     """Open every list with few and with many interventions on record, and search among the many."""
     with signed_in() as client:
-        fill(few, open_items=few)
+        fill(few, open_items=few // 2)
         first = {name: visited(client, address, rounds) for name, address in pages(client).items()}
         fill(many, open_items=open_items)
         second = {name: visited(client, address, rounds) for name, address in pages(client).items()}

@@ -79,7 +79,7 @@ class InterventionAdmin(OnRecord, ModelAdmin):
     ) -> tuple[QuerySet[Intervention], bool]:
         """Find by what staff know: a name, an address, an error, an id."""
         words = search_term.strip()
-        return (queryset.filter(pk__in=search.matching(words)) if words else queryset), False
+        return (search.narrowed(queryset, words) if words else queryset), False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the desk's own pages before the admin's."""
