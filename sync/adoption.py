@@ -10,6 +10,7 @@ from django.db.models import Model, Q
 
 from interventions.failpoints import reach
 from interventions.handlers import Entity, NotAdoptable, Replaced
+from sync import changes
 from sync.mirrors import Mirror, Pair, declaration
 from sync.models import LostValue
 
@@ -58,6 +59,7 @@ def adopt(value_id: int, fact: str) -> Entity:
     field = next(f for f in row._meta.concrete_fields if f.column == pair.source.column)
     try:
         with transaction.atomic():
+            changes.sign()
             setattr(row, field.name, field.clean(_at_source(pair, lost.values[column]), row))
             stamps = [f.name for f in row._meta.concrete_fields if getattr(f, "auto_now", False)]
             row.save(update_fields=[field.name, *stamps])

@@ -62,6 +62,10 @@ def columns(declaration: Declaration) -> str:
         for table in declaration.tables
         for column in ("revision", "avatar_revision", "net_revision")
     )
+    added += "".join(
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {statements.CHANGES} jsonb NOT NULL DEFAULT '{{}}';\n"
+        for table in declaration.tables
+    )
     return f"CREATE SEQUENCE IF NOT EXISTS {statements.SEQUENCE} CACHE 1;\n{added}{_indexes(declaration)}"
 
 

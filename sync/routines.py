@@ -2,7 +2,7 @@
 
 from sync import statements
 from sync.functions import Function
-from sync.mirrors import Declaration, Mirror, Table
+from sync.mirrors import Declaration, Mirror, Place, Table
 
 SEARCH_PATH = "pg_catalog, public, pg_temp"
 AS_OWNER = f"SECURITY DEFINER SET search_path = {SEARCH_PATH}"
@@ -37,13 +37,27 @@ def revision(declaration: Declaration, table: Table) -> Function:
     IF NEW.{shared} IS NOT NULL AND NEW.avatar_revision = 0 THEN NEW.avatar_revision := NEW.revision; END IF;"""
         taken = f"""
     NEW.avatar_revision := CASE WHEN {statements.changed([shared])} THEN NEW.revision ELSE OLD.avatar_revision END;"""
+    told = "".join(
+        f"""
+    IF {statements.changed([column])} THEN
+      NEW.{statements.CHANGES} := jsonb_set(NEW.{statements.CHANGES}, '{{{fact}}}', told);
+    END IF;"""
+        for column in facts(declaration, table)
+        if (fact := statements.fact_of(declaration, Place(table.name, column)))
+    )
     return Function(
         f"keepwell_revision_{table.name}",
         f"""
+DECLARE
+  told jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
     NEW.revision := nextval('{statements.SEQUENCE}');
     NEW.net_revision := OLD.net_revision;{taken}
+    -- Which facts, when and in whose name; never what they say. A line in a table of its own cost each write twice this.
+    told := jsonb_build_array(
+      clock_timestamp(), coalesce(nullif(current_setting('keepwell.actor', true), ''), 'sql:' || session_user),
+      coalesce(current_setting('keepwell.request', true), ''));{told}
   ELSE
     -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
     PERFORM pg_current_xact_id();

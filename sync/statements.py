@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from sync.backoff import NOT_EQUAL, UNREADABLE
-from sync.mirrors import Declaration, Pair, SharedMirror, Table
+from sync.mirrors import Declaration, Pair, Place, SharedMirror, Table
 
 # The one sequence of revisions. CACHE 1: a cached block would let an older write carry a newer number.
 SEQUENCE = "sync_revision"
 # In every statement the row that is written is called `copy`; sources go by their tables' names.
 COPY = "copy"
+# The column that says of each fact when it was changed last and by whom: {fact: [time, actor, request]}.
+CHANGES = "last_changes"
 # Gives for a pair the SQL condition on which alone it counts.
 Asked = Callable[[Pair], str]
 
@@ -207,6 +209,11 @@ def shared_column(table: Table, declaration: Declaration) -> str | None:
                 if place.table == table.name:
                     return place.column
     return None
+
+
+def fact_of(declaration: Declaration, place: Place) -> str | None:
+    """Give the fact that stands in a column; None: none does."""
+    return next((pair.mirror.fact for pair in declaration.pairs if place in (pair.source, pair.copy)), None)
 
 
 def changed(columns: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ def decide(
     """
     if unknown := set(picks) - set(identity.MERGED) | set(picks.values()) - {"a", "b"}:
         raise ValueError(f"Not to be picked: {', '.join(sorted(unknown))}")
-    with primary(*_people(first_id, second_id)):
+    with primary(*_people(first_id, second_id), by=by):
         first, second = _locked(first_id, second_id)
         clash = identity.clash_of(first.pk)
         if clash is None or second.pk not in {member.pk for member in clash.members}:
@@ -91,7 +91,7 @@ def undo(*, decision: uuid.UUID, by: str, at: dt.datetime) -> int | None:
     ids = list(found.values_list("enrollment_id", flat=True))
     if len(ids) != 2:
         raise DecidedAlready(last_decision(*decisions.enrollments(decision)))
-    with primary(*_people(*ids)):
+    with primary(*_people(*ids), by=by):
         rows = {row.pk: row for row in _locked(*ids)}
         changes = {change.enrollment_id: change for change in found.select_for_update()}
         if set(changes) != set(rows):

@@ -12,6 +12,7 @@ from django.db.models import TextField, Value
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import History
+from sync import changes as fact_changes
 from sync import delivery, ledger, repair
 from sync.delivery import Report
 from sync.mirrors import declaration
@@ -62,7 +63,7 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
     """
     if unknown := set(changes) - EDITABLE_FACTS:
         raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
-    with primary(person_id):
+    with primary(person_id, by=by):
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes, by)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
@@ -82,7 +83,7 @@ def change_email(*, person_id: int, email: str, by: str, at: dt.datetime) -> Use
     The address given up still finds them: the database keeps it, whoever changes it. Raises AddressTaken and
     User.DoesNotExist.
     """
-    with primary(person_id):
+    with primary(person_id, by=by):
         user = _edited_user(person_id, {EMAIL: email}, by)
         if user is None:
             raise User.DoesNotExist
@@ -113,7 +114,7 @@ def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: 
     The same decision again changes the reason only. Raises Enrollment.DoesNotExist.
     """
     wanted = STATUS_AFTER[Decision(decision)]
-    with primary():
+    with primary(by=by):
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(pk=enrollment_id)
         if wanted is Status.APPROVED and enrollment.user_id is not None:
             _ensure_profile(enrollment.user_id)
@@ -162,10 +163,14 @@ def fix_all_inconsistencies() -> dict[str, int | None]:
 
 
 @contextmanager
-def primary(*people: int) -> Iterator[None]:
-    """Give one transaction that waits for other writers only so long; raises OperationalError then."""
+def primary(*people: int, by: str = "") -> Iterator[None]:
+    """
+    Give one transaction that waits for other writers only so long; raises OperationalError then.
+
+    It is signed: what the net writes down of its changes says by whom.
+    """
     with transaction.atomic():
-        set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
+        set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS, signed=fact_changes.signature(by))
         reach("therapists.before_write", people)
         yield
         reach("therapists.before_commit", people)
@@ -174,10 +179,10 @@ def primary(*people: int) -> Iterator[None]:
     reach("therapists.after_commit", people)
 
 
-def set_bounds(lock_ms: int, statement_ms: int) -> None:
+def set_bounds(lock_ms: int, statement_ms: int, *, signed: str = "") -> None:
     """Bound what this transaction waits for, from now on."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}")
+        cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}{signed}")
 
 
 def _edited_user(person_id: int, changes: Mapping[str, object], by: str) -> User | None:
@@ -217,7 +222,7 @@ def _save_user(user: User, facts: list[str]) -> None:
 
 
 def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
-    with primary(person_id):
+    with primary(person_id, by=by):
         enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
         if enrollment.profile_image_url != url:
             save_facts(enrollment, {"profile_image_url": url})

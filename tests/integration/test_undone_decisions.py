@@ -44,9 +44,9 @@ def decide(pair: Pair, choice: Choice, picks: dict[str, str] | None = None) -> N
 
 
 def stored() -> list[tuple[Any, ...]]:
-    """Both rows as PostgreSQL has them, but for when and by which number they were written."""
+    """Both rows as PostgreSQL has them, but for when, by which number and by whom they were written."""
     return fakes.sql(
-        "SELECT to_jsonb(e) - '{updated_at,revision,net_revision,avatar_revision}'::text[]"
+        "SELECT to_jsonb(e) - '{updated_at,revision,net_revision,avatar_revision,last_changes}'::text[]"
         " FROM therapist_enrollments e ORDER BY id"
     )
 

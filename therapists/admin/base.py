@@ -17,11 +17,13 @@ from unfold.views import ChangeList
 
 from interventions.admin import adoption
 from interventions.admin.changelist import BoundedList, BoundedPaginator
+from interventions.admin.reading import read
 from interventions.api.envelope import sentence
+from sync import changes
 from sync.admin.switching import PAUSE_PERSON
 from sync.api.standing import read_standing
 from sync.mirrors import Place, SharedMirror
-from therapists.admin import copies
+from therapists.admin import copies, history
 from therapists.mirrors import DECLARATION
 from therapists.models import Enrollment, Profile, User
 
@@ -159,6 +161,9 @@ class PersonAdmin(ModelAdmin):
         if row is None or not self.has_view_permission(request, row):
             return {}
         person = person_of(row)
+        entities = [(person, target) for target in DECLARATION.targets] if person is not None else []
+        shown = read(lambda: adoption.shown(request, entities))
+        replaced = shown.value if shown.value is not None else {"replaced_is_unknown": True}
         inbox = reverse("admin:interventions_intervention_changelist") if may_see_items(request) else ""
         return {
             "shows_copies": True,
@@ -168,9 +173,8 @@ class PersonAdmin(ModelAdmin):
             "pause": copies.pause_of(person) if person is not None else None,
             "may_pause": person is not None and request.user.has_perm(PAUSE_PERSON),
             "switch_back": request.path,
-            **adoption.shown(
-                request, [(person, target) for target in DECLARATION.targets] if person is not None else []
-            ),
+            "changes": read(lambda: history.lines(person)) if person is not None else None,
+            **replaced,
         }
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -182,7 +186,9 @@ class PersonAdmin(ModelAdmin):
 def bounded() -> Iterator[None]:
     """Bound what a page waits for: a table that somebody has locked must not hold the web's threads."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS}")
+        cursor.execute(
+            f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS}{changes.signature()}"
+        )
         yield
 
 
