@@ -161,11 +161,8 @@ ALERT_URLS_PAGE = ENV.names(
 ALERT_MAIL_STAFF = ENV.names("ALERT_MAIL_STAFF", [], "E-mail addresses for staff, with commas between.")
 ALERT_MAIL_LEAD = ENV.names("ALERT_MAIL_LEAD", [], "Likewise for leads.")
 ALERT_MAIL_PAGE = ENV.names("ALERT_MAIL_PAGE", [], "Likewise for what is urgent.")
-EMAIL_URL = ENV.text(
-    "EMAIL_URL",
-    "",
-    "The mail server, as smtp+tls://USER:PASSWORD@HOST:PORT; required to mail anything.",
-    is_secret=True,
+EMAIL_URL = ENV.mail_server(
+    "EMAIL_URL", "The mail server, as smtp+tls://USER:PASSWORD@HOST:PORT; required to mail anything."
 )
 DEFAULT_FROM_EMAIL = ENV.text("DEFAULT_FROM_EMAIL", "keepwell@localhost", "Whom mail comes from.")
 EMAIL_TIMEOUT = ENV.number("EMAIL_TIMEOUT", 10, "Longest wait for each answer of the mail server.", least=1, most=30)

@@ -52,6 +52,13 @@ class Environment:
             raise ImproperlyConfigured(f"{name}={value!r} is unknown: give one of {', '.join(known)}.")
         return value
 
+    def mail_server(self, name: str, meaning: str) -> str:
+        """Declare and read the URL of a mail server; empty: there is none."""
+        value = self.text(name, "", meaning, is_secret=True)
+        if value and value.partition("://")[0] not in environ.Env.EMAIL_SCHEMES:
+            raise ImproperlyConfigured(f"{name}=(masked) cannot be read: {meaning}")
+        return value
+
     def one_of_zones(self, name: str, default: str, meaning: str) -> str:
         """Declare and read the name of a time zone."""
         value = self.text(name, default, meaning)

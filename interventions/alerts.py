@@ -2,12 +2,12 @@
 
 import datetime as dt
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 Moments = dict[Level, dt.datetime]
 Subjects = dict[str, tuple[Sight, Standing | Lag]]
+# A channel that has so many before it is given no more of what is raised: a thousand causes at once are one trouble. The
+# page of notices has them all.
+MOST_WAITING = 30
 CAUSE, INBOX = "cause:", "admin:interventions_intervention_changelist"
 
 
@@ -107,7 +110,7 @@ def prune(*, at: dt.datetime) -> None:
 def _raised(at: dt.datetime) -> set[int]:
     """Raise and repeat; gives the alerts' ids."""
     subjects = _seen(at)
-    told, limits = _told(subjects, at), bounds()
+    told, limits, room = _told(subjects, at), bounds(), _room()
     found = set()
     for name, (sight, about) in subjects.items():
         due = ladder.decide(sight, told[name], at, limits)
@@ -115,7 +118,8 @@ def _raised(at: dt.datetime) -> set[int]:
         spent: set[str] = set()
         for level in sorted(due, reverse=True):
             alert = _write(sight, about, level, due[level], at)
-            _post(alert, (channel for channel in channels.of(level) if channel.name not in spent), at)
+            _post(alert, (one for one in channels.of(level) if one.name not in spent and room[one.name] > 0), at)
+            room.subtract({channel.name for channel in channels.of(level)} - spent)
             spent |= {channel.name for channel in channels.of(level)}
             found.add(alert.pk)
             logger.warning(
@@ -212,6 +216,12 @@ def _words(about: Standing | Lag) -> tuple[str, str, str, int]:
     why = reasons.line(about.target, about.code, said.detail if said else "")
     says = f"{about.target}: {why}" if about.target else why
     return says, reasons.reason(about.code).advice, list_of(about.fingerprint), about.items
+
+
+def _room() -> Counter[str]:
+    """Count for each channel how many messages it may still be given before it has taken some."""
+    waiting = AlertDelivery.objects.filter(state=AlertState.WAITING).order_by().values_list("channel")
+    return Counter(dict.fromkeys(channels.every(), MOST_WAITING)) - Counter(dict(waiting.annotate(Count("pk"))))
 
 
 def _post(alert: Alert, to: Iterable[Channel], at: dt.datetime) -> None:

@@ -86,6 +86,24 @@ class TestThePage:
         client.post(PAGE, {"alert": [*Alert.objects.values_list("pk", flat=True)]})
         assert "Mark read" not in shown(client)
 
+    def test_leads_to_exactly_what_it_speaks_of(self, cast: Cast) -> None:
+        items.open_items(
+            failures=[
+                items.Failure(target="users", code=c, failure_class="refused", detail="d", attempts=1, person_id=p)
+                for c, p in (("22001", 8), ("22001", 9), ("23514", 8000))
+            ],
+            at=timezone.now(),
+        )
+        causes.follow(at=timezone.now())
+        alerts.look(at=timezone.now())
+        client = signed_in(cast.vic)
+        for one in Alert.objects.all():
+            answer = client.get(one.path)
+            assert len(answer.context["cl"].result_list) == one.items
+            assert {item.cause for item in answer.context["cl"].result_list} == {
+                one.path.partition("exact=")[2].replace("%3A", ":")
+            }
+
     def test_reading_is_a_post_with_a_token_for_staff_alone(self, cast: Cast) -> None:
         one = alert()
         strict = signed_in(cast.vic, enforce_csrf_checks=True)

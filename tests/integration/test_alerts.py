@@ -148,6 +148,20 @@ class TestACause:
         assert alerts.look(at=after(hours=5)) == 1
         assert [a.since for a in Alert.objects.order_by("pk")] == [NOW, after(hours=5)]
 
+    def test_p9_a_thousand_of_them_are_no_thousand_messages(self) -> None:
+        for number in range(60):
+            opened(number, number + 1, detail=f"constraint_{number}")
+        assert alerts.look(at=NOW) == 60
+        assert len(told()) == 30
+        alerts.look(at=after(hours=2))
+        assert Alert.objects.count() == 120
+        assert sorted(set(told())) == [("raised", "lead"), ("raised", "staff")]
+        assert len(told()) == 60
+        sent()
+        opened(100, 101, at=after(hours=2), detail="another")
+        alerts.look(at=after(hours=2))
+        assert len(told()) == 61
+
 
 class TestATarget:
     def test_whose_breaker_opens_is_told_of_and_over_when_it_closes(self) -> None:

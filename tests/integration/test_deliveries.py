@@ -2,6 +2,9 @@
 
 import datetime as dt
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -239,3 +242,24 @@ class TestTogether:
         with pytest.raises(RuntimeError, match="inside a transaction"), transaction.atomic():
             channels.send(Channel("json", board.url), Message("title", "text"))
         assert board.taken == []
+
+
+class TestTheEnvironment:
+    def settings(self, **environment: str) -> "subprocess.CompletedProcess[str]":
+        look = "from config import settings as s; print(s.EMAIL_HOST, s.EMAIL_PORT, s.EMAIL_USE_TLS, s.ALERT_URLS_PAGE, s.DIGEST_ZONE)"
+        return subprocess.run(
+            [sys.executable, "-c", look], env=os.environ | environment, capture_output=True, text=True, check=False
+        )
+
+    def test_names_channels_the_mail_server_and_the_zone(self) -> None:
+        said = self.settings(
+            EMAIL_URL="smtp+tls://me:secret@mail.example:587", ALERT_URLS_PAGE="json://a/?x=1%2C2, slack://b",
+            DIGEST_ZONE="Europe/Berlin",
+        )  # fmt: skip
+        assert said.stdout == "mail.example 587 True ['json://a/?x=1%2C2', 'slack://b'] Europe/Berlin\n", said.stderr
+
+    @pytest.mark.parametrize(("name", "value"), [("EMAIL_URL", "mail.example:secret"), ("DIGEST_ZONE", "Mars/Olympus")])
+    def test_that_cannot_be_read_stops_the_start(self, name: str, value: str) -> None:
+        said = self.settings(**{name: value})
+        assert (said.returncode, f"ImproperlyConfigured: {name}=" in said.stderr) == (1, True)
+        assert "secret" not in said.stderr

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from interventions import deliveries
+from interventions.items import SYSTEM
 from interventions.models import AlertDelivery, AlertState
 
 # A worker that was quicker has it: its answer is waited for as long as one message may take.
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Send, and print a line for each channel."""
-        put = deliveries.put_tests(by="sql:alert_test", at=timezone.now())
+        put = deliveries.put_tests(by=SYSTEM, at=timezone.now())
         if not put:
             raise CommandError("No channel is set up: ALERT_URLS_STAFF or ALERT_MAIL_STAFF names one.")
         missed = [delivery for delivery in put if not self._is_taken(delivery)]
