@@ -11,6 +11,8 @@ from tests.browser.conftest import sign_in
 from tests.processes import Copy
 
 PASSWORD = "keepwell-in-development"
+INBOX = "/admin/interventions/intervention/"
+CAUSES = f"{INBOX}causes/"
 # Faults of the skin's own navigation that keep nobody out; what stands here is looked at again when the skin changes.
 OF_THE_SKIN = {"region", "landmark-unique", "empty-table-header"}
 
@@ -43,6 +45,9 @@ def test_every_page_keeps_nobody_out(window: Page) -> None:
     pages += ["/admin/targets/therapist_profiles/", "/admin/own/zone/"]
     window.goto("/admin/notices/")
     pages += [link.get_attribute("href") for link in window.locator("a[href^='/admin/notices/2']").all()[:1]]
+    pages += [CAUSES, *(f"{INBOX}?tab={tab}" for tab in ("mine", "snoozed"))]
+    window.goto(CAUSES)
+    pages += window.eval_on_selector_all("a.kw-cause-more", "every => every.map(a => a.getAttribute('href'))")[:1]
     troubles = []
     for address in pages:
         window.goto(address)

@@ -2,9 +2,8 @@
 "use strict";
 {
   const EVERY_MS = 10000;
-  const news = document.querySelector("#kw-new");
 
-  const look = async () => {
+  const look = async (news) => {
     if (document.hidden) return;
     const answer = await fetch(news.dataset.url, { credentials: "same-origin", redirect: "error" });
     if (!answer.ok) return;
@@ -15,6 +14,10 @@
     news.querySelector("a").hidden = !text;
   };
 
-  // Away for a moment, or signed out: the next look finds out.
-  if (news) setInterval(() => look().catch(() => {}), EVERY_MS);
+  // The admin puts its scripts into the head, before there is anything to look for.
+  document.addEventListener("DOMContentLoaded", () => {
+    const news = document.querySelector("#kw-new");
+    // Away for a moment, or signed out: the next look finds out.
+    if (news) setInterval(() => look(news).catch(() => {}), EVERY_MS);
+  });
 }
