@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from interventions import alerts, causes, channels, handlers, items
+from interventions import alerts, causes, channels, digest, handlers, items, messages, operations
 from interventions.handlers import Lag
 from interventions.ladder import Kind, Level
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Cause, Resolution
@@ -162,6 +162,22 @@ class TestACause:
         alerts.look(at=after(hours=2))
         assert len(told()) == 61
 
+    def test_p10_names_nobody_whatever_a_program_reported(self) -> None:
+        for words in ("avatar of jane@example.org", "sync 'Jane Doe'"):
+            operations.log_manual_intervention_needed(
+                operation=words, entity_id="jane", error="jane@example.org +44 7700 900123"
+            )
+        fakes.sql(
+            "INSERT INTO manual_intervention_log (operation, entity_id, error) VALUES ('jane@example.org', 'jane', 'jane')"
+        )
+        causes.follow(at=timezone.now())
+        assert alerts.look(at=timezone.now() + dt.timedelta(hours=2)) == 6
+        made = digest.make_due(at=timezone.now())
+        assert made is not None
+        said = [messages.of_alert(one, Kind.RAISED) for one in Alert.objects.all()] + [messages.of_digest(made)]
+        assert [one for one in said if "jane" in f"{one}".lower() or "7700" in f"{one}"] == []
+        assert "jane" not in f"{fakes.sql('SELECT * FROM intervention_alert')}{made.content}".lower()
+
 
 class TestATarget:
     def test_whose_breaker_opens_is_told_of_and_over_when_it_closes(self) -> None:
@@ -241,7 +257,7 @@ class TestTheEngine:
         Debt.objects.create(person_id=self.cast.ada.pk, targets=[TARGET], revision=1, at=self.old)
         assert self.names() == [f"owed:{TARGET}"]
 
-    def test_tells_of_verification_only_where_it_differs(self) -> None:
+    def test_p7_tells_of_verification_only_where_it_differs(self) -> None:
         Debt.objects.all().delete()
         Ledger.objects.all().delete()
         self.owe(self.cast.ada.pk)

@@ -78,7 +78,7 @@ class TestMaking:
         assert made is not None
         assert (made.day, made.since, Digest.objects.count()) == (dt.date(2026, 11, 26), NOW, 2)
 
-    def test_many_beats_at_once_make_one(self) -> None:
+    def test_p7_many_beats_at_once_make_one(self) -> None:
         barrier = threading.Barrier(6)
 
         def beat() -> None:
