@@ -126,7 +126,7 @@ def _test(request: HttpRequest) -> HttpResponse:
         messages.success(request, f"{said}. What came of it stands below in some seconds.")
     else:
         messages.warning(request, "No channel is set up, so there is nothing to test.")
-    return HttpResponseRedirect(f"{reverse('notices')}#tests")
+    return HttpResponseRedirect(reverse("notices"))
 
 
 @require_safe
