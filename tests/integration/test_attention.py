@@ -12,9 +12,12 @@ from django.utils import timezone
 from interventions import attention, causes, items, queries
 from interventions.attention import NoReason, Overtaken, WrongMoment
 from interventions.models import Cause, History, Intervention, Resolution
+from tests import fakes
 
 TARGET = "therapist_profiles"
 SAM, LENA = "user:7", "user:8"
+# A row for each backend that waits for a lock.
+WAITING = f"{fakes.OTHERS} AND wait_event_type = 'Lock'"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -99,26 +102,34 @@ class TestSeeingToACause:
         assert line is not None
         assert (line.actor, line.action) == ("system", "cause_resolved")
 
-    def test_by_eight_at_once_makes_one_owner(self, cause: Cause) -> None:
+    def test_beside_somebody_who_has_not_committed_waits_and_is_told(
+        self, cause: Cause, second_connection: Callable[..., fakes.Connection]
+    ) -> None:
+        other = second_connection()
         outcomes: list[str] = []
-        barrier = threading.Barrier(8)
 
-        def take(number: int) -> None:
-            barrier.wait()
-            try:
-                attention.acknowledge(cause_id=cause.pk, by=f"user:{number}", at=timezone.now())
-                outcomes.append("done")
-            except Overtaken as overtaken:
-                outcomes.append(overtaken.line.action if overtaken.line else "nobody")
+        def take() -> None:
+            line = refused_by(partial(attention.acknowledge, cause_id=cause.pk, by=LENA, at=timezone.now()))
+            outcomes.append(line.action if line else "nobody")
             connection.close()
 
-        together = [threading.Thread(target=take, args=[number]) for number in range(8)]
-        for one in together:
-            one.start()
-        for one in together:
-            one.join()
-        assert sorted(outcomes) == ["cause_acknowledged"] * 7 + ["done"]
-        assert len(actions(cause)) == 1
+        late = threading.Thread(target=take)
+        with other.transaction():
+            other.execute(
+                "UPDATE intervention_cause SET state = 'acknowledged', owner = %(by)s, acknowledged_by = %(by)s,"
+                " acknowledged_at = now()",
+                {"by": SAM},
+            )
+            other.execute(
+                "INSERT INTO intervention_history (actor, action, object_type, object_id)"
+                " SELECT %s, 'cause_acknowledged', 'cause', id::text FROM intervention_cause",
+                [SAM],
+            )
+            late.start()
+            fakes.wait_until(lambda: fakes.sql(WAITING), what="the second one waits")
+        late.join()
+        assert outcomes == ["cause_acknowledged"]
+        assert Cause.objects.get().owner == SAM
 
 
 class TestPuttingOff:
