@@ -23,8 +23,8 @@ LOOKED_AT = (
     ("repairs", "/admin/runs/"), ("target", "/admin/targets/therapist_profiles/"), ("week", "/admin/week/"),
 )  # fmt: skip
 PASSWORD = "keepwell-in-development"
-# Until the demo's debt has become items.
-QUIET_AFTER_SECONDS = 25
+# Until the demo's debt has become items, and the first audit has counted everybody.
+QUIET_AFTER_SECONDS = 80
 
 
 def main(folder: Path, *, is_everything: bool) -> None:
