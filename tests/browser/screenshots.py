@@ -17,6 +17,7 @@ from tests.processes import PROJECT, Copy
 
 PICTURES = PROJECT / "docs" / "pictures"
 INBOX = "/admin/interventions/intervention/"
+CAUSES = f"{INBOX}causes/"
 LOOKED_AT = (
     ("front-page", "/admin/"), ("inbox", INBOX), ("notices", "/admin/notices/"), ("drill", "/admin/drill/"),
     ("enrollments", "/admin/therapists/enrollment/"), ("history", "/admin/interventions/history/"),
@@ -64,7 +65,16 @@ def take(
     page.locator("a.kw-what").filter(has_text="CHECK").first.click()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=folder / f"item{suffix}.png")
+    page.goto(INBOX)
+    page.locator("a.kw-cause-more").first.click()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / f"cause{suffix}.png")
     if is_everything:
+        page.goto(CAUSES)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=folder / f"causes{suffix}.png")
+        page.goto(INBOX)
+        page.locator("a.kw-what").first.click()
         page.get_by_role("link", name="Mark resolved…").click()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"resolve{suffix}.png")
