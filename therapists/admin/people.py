@@ -153,6 +153,10 @@ class Profiles(PersonRowAdmin):
         ("Row", {"fields": ("user", "quarantine", "views", "created_at", "updated_at")}),
     )  # fmt: skip
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A profile is its person's, and comes with them."""
+        return False
+
     def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
         """A profile without a user is kept as it is."""
         return bool(super().has_change_permission(request, obj)) and (obj is None or obj.user_id is not None)

@@ -9,7 +9,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet, TextField, Value
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
-from django.utils.html import format_html
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
@@ -76,7 +75,7 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
         (None, {"fields": ("email", "full_name", "user_type", "usable_password", "password1", "password2")}),
     )
 
-    change_form_outer_after_template = "admin/therapists/erase_link.html"
+    change_form_outer_after_template = "admin/therapists/user_links.html"
 
     def get_urls(self) -> list[Any]:
         """Add the address where a person is erased."""
@@ -86,17 +85,23 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Offer to erase the person to those who may."""
-        may = request.user.is_superuser and object_id.isdecimal()
-        shown = {"erase_link": reverse("admin:therapists_user_erase", args=[object_id]) if may else ""}
+        """Offer to change the password, and to erase the person, to those who may."""
+        is_one = object_id.isdecimal()
+        shown = {
+            "password_link": reverse("admin:auth_user_password_change", args=[object_id])
+            if is_one and self.has_change_permission(request)
+            else "",
+            "erase_link": reverse("admin:therapists_user_erase", args=[object_id])
+            if is_one and request.user.is_superuser
+            else "",
+        }
         response: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return response
 
     @admin.display(description="Password")
     def password_note(self, row: User) -> str:
-        """Tell whether there is a password, and where it is changed; nothing of the password itself."""
-        fact = "Set." if row.has_usable_password() else "None: cannot sign in."
-        return format_html('{} <a class="text-link" href="../password/">Change it</a>', fact)
+        """Tell whether there is a password; nothing of the password itself."""
+        return "Set." if row.has_usable_password() else "None: cannot sign in."
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Keep powers out of the hands of those who are not superusers."""
