@@ -21,8 +21,8 @@ PIECES: dict[str, list[str]] = {
     "schema": ["manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null"],
     "tests": ["-m", "pytest", "--cov", "--cov-report=term:skip-covered"],
 }  # fmt: skip
-# A process of tests for each core, with servers of its own. More than four wait for the disk and not for each other.
-SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+# A process of tests for each core and one more, because they wait a good deal; each has servers of its own.
+SIDE_BY_SIDE = ["-n", str(min((os.cpu_count() or 1) + 1, 4)), "--dist", "worksteal"]
 
 
 class Command(BaseCommand):
