@@ -53,9 +53,7 @@ class InterventionAdmin(OnRecord, ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
     search_fields = ("id",)
-    search_help_text = (
-        "Name, e-mail, error or id: whatever is open, the newest that is resolved; a whole e-mail or id finds all"
-    )
+    search_help_text = "Name, e-mail, error or id"
     actions = ("retry_selected", "resolve_selected")
 
     class Media:
