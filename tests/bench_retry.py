@@ -116,7 +116,7 @@ class Desk:
                     at.pop(0)
                     self.kill_worker()
                 assert time.monotonic() - started < 600, run
-                time.sleep(0.1)
+                time.sleep(0.1)  # as a page looks again; asking without a pause would be a load of its own
         return Outcome(
             seconds=time.monotonic() - started, counts=run["counts"], total=run["total"], kills=kills - len(at),
             not_once=self.one(_NOT_ONCE, {"run": run["id"]}), behind=self.one(_BEHIND), still_open=self._open(),

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from interventions import attention
-from interventions.api.base import actor
+from interventions.api.base import StaffView, actor
 from interventions.api.problems import Problem
 from interventions.api.serializers import NoBody, Strict
 from interventions.api.views import SAVED_ITEM, WriteView, name_of
@@ -88,21 +88,31 @@ class ItemDecisionView(Decision, WriteView):
         return self.answer(item, self.said)
 
 
-def _view(name: str, permission: str, body: type[Strict], said: str, decide: Decide) -> type[ItemDecisionView]:
+View = TypeVar("View", bound=StaffView)
+
+
+def decision_view(
+    base: type[View], name: str, permission: str, body: type[Strict], told: str, decide: Decide, *, answers: Any
+) -> type[View]:
+    """Make the view of one decision, documented by the sentence `told`; `name` is its operation's."""
     shape = {
-        "needed": {"POST": permission}, "body": body, "decide": staticmethod(decide), "said": said, "__doc__": said,
-    }  # fmt: skip
-    made = type(f"{name.title().replace('_', '')}View", (ItemDecisionView,), shape)
-    documented = extend_schema(
-        operation_id=f"interventions_{name}", request=body, responses=SAVED_ITEM, description=said
-    )
-    shown: type[ItemDecisionView] = extend_schema_view(post=documented)(made)
+        "needed": {"POST": permission},
+        "body": body,
+        "decide": staticmethod(decide),
+        "said": told,
+        "__doc__": told,
+    }
+    made = type(f"{name.title().replace('_', '')}View", (base,), shape)
+    documented = extend_schema(operation_id=name, request=body, responses=answers, description=told)
+    shown: type[View] = extend_schema_view(post=documented)(made)
     return shown
 
 
 # By the last word of their address.
 ITEM_DECISIONS = {
-    name.replace("_", "-"): _view(name, permission, body, said, decide)
+    name.replace("_", "-"): decision_view(
+        ItemDecisionView, f"interventions_{name}", permission, body, said, decide, answers=SAVED_ITEM
+    )
     for name, permission, body, said, decide in (
         ("assign", ASSIGN, InsteadSerializer, "You see to it from now on.",
          lambda pk, by, at, words: attention.assign(item_id=pk, by=by, **words)),

@@ -5,24 +5,24 @@ from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from interventions import attention, causes
 from interventions.api.attention import (
-    Decide,
     Decision,
     IgnoredSerializer,
     InsteadSerializer,
     NotedSerializer,
     UntilSerializer,
+    decision_view,
 )
 from interventions.api.base import StaffView
 from interventions.api.problems import Problem
 from interventions.api.runs import STARTED, started
-from interventions.api.serializers import NoBody, ReadOnly, Strict
+from interventions.api.serializers import NoBody, ReadOnly
 from interventions.api.views import RETRY
 from interventions.causes import Standing
 from interventions.models import Cause, CauseState
@@ -110,17 +110,11 @@ class CauseDecisionView(Decision, StaffView):
         return Response(_answer(cast("Cause", self.decided(request, pk))))
 
 
-def _view(name: str, permission: str, body: type[Strict], told: str, decide: Decide) -> type[CauseDecisionView]:
-    shape = {"needed": {"POST": permission}, "body": body, "decide": staticmethod(decide), "__doc__": told}
-    made = type(f"Cause{name.title().replace('_', '')}View", (CauseDecisionView,), shape)
-    documented = extend_schema(operation_id=f"causes_{name}", request=body, responses=CauseSerializer, description=told)
-    shown: type[CauseDecisionView] = extend_schema_view(post=documented)(made)
-    return shown
-
-
 # By the last word of their address.
 CAUSE_DECISIONS = {
-    name.replace("_", "-"): _view(name, permission, body, told, decide)
+    name.replace("_", "-"): decision_view(
+        CauseDecisionView, f"causes_{name}", permission, body, told, decide, answers=CauseSerializer
+    )
     for name, permission, body, told, decide in (
         ("acknowledge", ACKNOWLEDGE, InsteadSerializer, "See to the cause from now on; to take it over, name who does.",
          lambda pk, by, at, words: attention.acknowledge(cause_id=pk, by=by, at=at, **words)),
