@@ -13,6 +13,7 @@ from interventions.models import Intervention
 # Words and parts of names are looked for in the newest of what is open and of what was resolved; ids and whole
 # addresses in everything. An index of every error's letters would cost each failure more than the search is worth.
 OPEN_LOOKED_AT, RESOLVED_LOOKED_AT = 20_000, 10_000
+_DIGITS = 19
 _RECENT = f"""
 WITH recent AS MATERIALIZED (
     (SELECT id, person_id, error FROM manual_intervention_log WHERE NOT resolved
@@ -26,6 +27,11 @@ _OF_PEOPLE = f"""
 SELECT id FROM manual_intervention_log WHERE person_id = ANY(%(people)s::bigint[])
 ORDER BY person_id, target LIMIT {OPEN_LOOKED_AT}
 """
+
+
+def id_in(words: str) -> int | None:
+    """Give the id that the words are; None for what PostgreSQL has no id for."""
+    return int(words) if words.isdecimal() and len(words) < _DIGITS else None
 
 
 def narrowed(items: "QuerySet[Intervention]", words: str) -> "QuerySet[Intervention]":
@@ -45,8 +51,8 @@ def matching(words: str) -> list[uuid.UUID]:
         telling, concerned = cursor.fetchone()
         found = set(telling or ())
         people = set(handler().find(words, among=[person for person in concerned or () if person is not None]))
-        if words.isdecimal() and len(words) < 19:
-            people.add(int(words))
+        if (person := id_in(words)) is not None:
+            people.add(person)
         if people:
             cursor.execute(_OF_PEOPLE, {"people": array(sorted(people))})
             found |= {row[0] for row in cursor.fetchall()}

@@ -12,6 +12,7 @@ from interventions import operations
 from interventions.admin import attending
 from interventions.handlers import NotAdoptable, handler
 from interventions.models import Intervention
+from interventions.search import id_in
 
 PERMISSION = "interventions.adopt_value"
 
@@ -36,7 +37,7 @@ def adopt(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
     given = request.POST.get("value", "")
     try:
         operations.adopt_value(
-            value_id=int(given) if given.isdecimal() else 0, fact=request.POST.get("fact", ""),
+            value_id=id_in(given) or 0, fact=request.POST.get("fact", ""),
             by=f"user:{request.user.pk}",
         )  # fmt: skip
     except NotAdoptable as refusal:

@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from interventions import moments
 from interventions.admin import sentences
-from interventions.admin.changelist import BoundedList, BoundedPaginator
+from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.records import OnRecord
 from interventions.models import History
 
@@ -46,7 +46,7 @@ class Lines(BoundedList):
 
 
 @admin.register(History)
-class HistoryAdmin(OnRecord, ModelAdmin):
+class HistoryAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     """Who did what, when; the database refuses every change of it."""
 
     list_display = ("when", "who", "what", "subject")

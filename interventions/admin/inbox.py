@@ -20,6 +20,7 @@ from interventions.admin import adoption, attending, causes, item, news, reasons
 from interventions.admin.changelist import (
     BoundedPaginator,
     CodeFilter,
+    DeclaredFilters,
     Inbox,
     TabFilter,
     TargetFilter,
@@ -39,12 +40,13 @@ CAUSES_SHOWN = 4
 
 
 @admin.register(Intervention)
-class InterventionAdmin(OnRecord, ModelAdmin):
+class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     """What needs a person. Nothing is added, edited or deleted here: items are retried or resolved with proof."""
 
     list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "seen_to_by", "retry_button")
     list_display_links = None
     list_filter = (TabFilter, TargetFilter, CodeFilter)
+    linked_by = ("cause__exact", "person_id__exact")
     list_filter_sheet = True
     list_per_page = 25
     list_max_show_all = 25

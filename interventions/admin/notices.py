@@ -16,6 +16,7 @@ from interventions.admin.run_pages import require
 from interventions.ladder import Kind, Level
 from interventions.messages import numbers
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, Digest
+from interventions.search import id_in
 
 LOOK, TEST = "interventions.view_alert", "interventions.test_alert"
 ENDED, TESTS, DAYS = 25, 10, 14
@@ -94,7 +95,7 @@ def _page(request: HttpRequest) -> HttpResponse:
     require(request, LOOK)
     person, at = int(request.user.pk or 0), timezone.now()
     if request.method == "POST":
-        named = [int(pk) for pk in request.POST.getlist("alert") if pk.isdigit()]
+        named = [pk for given in request.POST.getlist("alert") if (pk := id_in(given)) is not None]
         alerts.read(alerts=named, user_id=person, at=at)
         return HttpResponseRedirect(reverse("notices"))
     live = list(alerts.live().order_by("-level", "-told_at"))

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import (
@@ -139,6 +141,8 @@ def _plan(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
     # The same list that the person looked at, whole.
     request.GET = asked
     listed: Any = admin.get_changelist_instance(request)
+    if listed.query != asked.get(SEARCH_VAR, ""):
+        raise IncorrectLookupParameters  # a search that was not understood is not a search for everything
     return begin(admin, request, listed.queryset, asked)
 
 

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from drf_spectacular.openapi import AutoSchema
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -46,10 +47,14 @@ class MayStaff(BasePermission):
     """Staff with the permission that the view names for the method; read from the source at each request."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Tell whether the caller may."""
+        """Tell whether the caller may; raises MethodNotAllowed for a method that the view does not name."""
         user = request.user
-        needed = view.needed["GET" if request.method == "HEAD" else request.method]
-        return bool(user.is_authenticated and user.is_active and user.is_staff and user.has_perm(needed))
+        if not (user.is_authenticated and user.is_active and user.is_staff):
+            return False
+        needed = view.needed.get("GET" if request.method == "HEAD" else request.method)
+        if needed is None:
+            raise MethodNotAllowed(str(request.method))
+        return bool(user.has_perm(needed))
 
 
 class StaffView(ApiView):

@@ -1,26 +1,42 @@
 """Errors outside of the framework's views: problems under /api/, Django's pages elsewhere."""
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
 from interventions.api.problems import MEDIA_TYPE, plain_problem
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "/api/"
+# A filter that is none, a text that PostgreSQL cannot hold, a form that no page of ours has.
+UNREADABLE = (IncorrectLookupParameters, DataError, ValidationError)
 KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Vary")
 
 
 class ProblemsOnly:
     """
-    Middleware: whatever still leaves /api/ as an error of another form becomes a problem.
+    Middleware: whatever still leaves /api/ as an error of another form becomes a problem; rubbish is nobody's 500.
 
     With DEBUG on, what a middleware raises (an unknown host, a session that vanished) never reaches a handler of ours.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer 400 where a view was asked for what can be neither looked for nor stored: that is no fault of ours."""
+        if not isinstance(error, UNREADABLE):
+            return None
+        # Its kind alone: the message quotes what was sent.
+        logger.warning("desk.request.unreadable", extra={"reason": type(error).__name__})
+        return bad_request(request, error)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, as a problem where it is an error."""

@@ -13,7 +13,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from interventions.admin import sentences
+from interventions.admin.changelist import DeclaredFilters
 from interventions.admin.records import OnRecord
+from interventions.search import id_in
 from sync import deletion
 from sync.doorbell import bell
 from sync.models import Hold, Tombstone
@@ -27,7 +29,7 @@ REJECTED = "Rejected: the copies stay as they are. Bring the rows back; they are
 
 
 @admin.register(Hold)
-class Holds(OnRecord, ModelAdmin):
+class Holds(OnRecord, DeclaredFilters, ModelAdmin):
     """Deletions that came in masses. Nothing is added, edited or deleted here."""
 
     list_display = ("what", "opened_at", "standing")
@@ -59,7 +61,7 @@ class Holds(OnRecord, ModelAdmin):
         """Show what was deleted, and the two ways to decide."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        hold = Hold.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        hold = Hold.objects.filter(pk=id_in(object_id) or 0).first()
         if hold is None:
             raise Http404("There is no such hold.")
         rows = Tombstone.objects.filter(hold_id=hold.pk).order_by("pk")

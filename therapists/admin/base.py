@@ -16,7 +16,7 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from interventions.admin import adoption
-from interventions.admin.changelist import BoundedList, BoundedPaginator
+from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.reading import read
 from interventions.api.envelope import sentence
 from sync import changes
@@ -49,7 +49,7 @@ class PeopleList(BoundedList):
         self.result_list = rows
 
 
-class PersonAdmin(ModelAdmin):
+class PersonAdmin(DeclaredFilters, ModelAdmin):
     """Base of the three."""
 
     list_per_page = 25

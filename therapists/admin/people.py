@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.timezone import localtime
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from interventions.search import id_in
 from therapists import identity
 from therapists.admin import duplicate
 from therapists.admin.base import BUSY, PersonAdmin, told
@@ -61,8 +62,8 @@ class PersonRowAdmin(PersonAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, words: str) -> Any:
         """Find by name, address, the row's id or the person's."""
         found, is_doubled = super().get_search_results(request, queryset, words)
-        if words.isdecimal():
-            found = found | queryset.filter(pk=int(words)) | queryset.filter(user_id=int(words))
+        if (number := id_in(words)) is not None:
+            found = found | queryset.filter(pk=number) | queryset.filter(user_id=number)
         return found, is_doubled
 
 

@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
+from interventions.search import id_in
 from sync.identity import find_by_earlier_address
 from therapists.admin import erase
 from therapists.admin.base import PersonAdmin
@@ -121,4 +122,5 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
         earlier = find_by_earlier_address(words, limit=MOST_FOUND) if words else []
         if earlier:
             found = found | queryset.filter(pk__in=earlier)
-        return (found | queryset.filter(pk=int(words)), is_doubled) if words.isdecimal() else (found, is_doubled)
+        number = id_in(words)
+        return (found if number is None else found | queryset.filter(pk=number)), is_doubled
