@@ -85,8 +85,12 @@ class Ledger(models.Model):
             models.Index(
                 fields=["target", "owed_since"], name="sync_ledger_parked", condition=models.Q(is_paused=True)
             ),
+            # The desk counts from it alone. It ends no heap-only update that the others leave alive.
             models.Index(
-                fields=["target", "owed_since"], name="sync_ledger_owed", condition=models.Q(owed_since__isnull=False)
+                fields=["target", "owed_since"],
+                include=["next_attempt_at", "is_paused"],
+                name="sync_ledger_owed",
+                condition=models.Q(owed_since__isnull=False, excluded_reason__isnull=True),
             ),
         ]
 

@@ -163,12 +163,14 @@ def _digest(body: str) -> str:
 
 def _installed() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, bool]]]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT proname, md5(prosrc) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace")
+        # In brackets, the schema is looked up once, and not for each row of the catalog.
+        here = "(SELECT current_schema()::regnamespace)"
+        cursor.execute(f"SELECT proname, md5(prosrc) FROM pg_proc WHERE pronamespace = {here}")
         bodies = dict(cursor.fetchall())
         cursor.execute(
             "SELECT tgrelid::regclass::text, tgname, coalesce(obj_description(pg_trigger.oid, 'pg_trigger'), ''),"
             " tgenabled IN ('O', 'A') FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
-            " WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace"
+            f" WHERE NOT tgisinternal AND relnamespace = {here}"
         )
         comments = {(table, name): (comment, enabled) for table, name, comment, enabled in cursor.fetchall()}
     return bodies, comments

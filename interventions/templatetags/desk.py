@@ -1,4 +1,4 @@
-"""How the desk writes times."""
+"""How the desk writes times, and numbers that are counted up to a bound."""
 
 import datetime as dt
 
@@ -46,6 +46,12 @@ def clock(moment: dt.datetime | None) -> SafeString | str:
 def past(moment: dt.datetime | None) -> SafeString | str:
     """Say how long ago something was, and beneath it when exactly."""
     return "never" if moment is None else _element(moment, ago(moment))
+
+
+@register.filter
+def so_far(number: int, is_cut: bool) -> str:
+    """Say a number; where counting stopped at a bound, as "10,000+"."""
+    return f"{number:,}{'+' if is_cut else ''}"
 
 
 def _told(moment: dt.datetime | None, form: str) -> SafeString | str:

@@ -16,6 +16,7 @@ from interventions import queries as items
 from interventions.admin import reasons
 from interventions.admin.reading import Reading, read
 from interventions.causes import Standing
+from interventions.templatetags.desk import so_far
 from sync import consistency, pulse, queries, triggers
 from sync.admin import bars, readings, switching, tries
 from sync.admin.bars import Chart
@@ -102,7 +103,8 @@ def retrying_card(targets: Reading[list[TargetLine]]) -> Card:
     title, note = "Retrying by itself", "no action needed"
     if targets.value is None:
         return _unread(title, note)
-    return Card(title, f"{sum(line.retrying for line in targets.value):,}", note, "follows", PLAIN)
+    number = so_far(sum(line.retrying for line in targets.value), any(line.is_cut for line in targets.value))
+    return Card(title, number, note, "follows", PLAIN)
 
 
 def net_card(net: Reading[Status]) -> Card:

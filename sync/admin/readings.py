@@ -1,6 +1,7 @@
 """What the front page shows of targets, operations and hours."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from django.db import connection
@@ -12,11 +13,13 @@ from sync.pauses import Scope
 from sync.stops import Pause
 
 HOURS = 24
+# So many of what is owed of a target are counted, the oldest first: a target that is down must not cost its page more.
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
 class TargetLine:
-    """What is owed of one target, and how much of that only a person moves."""
+    """What is owed of one target, counted up to MOST_COUNTED, and how much of that only a person moves."""
 
     target: str
     owed: int = 0
@@ -31,6 +34,11 @@ class TargetLine:
     pause: Pause | None = None
     # Bringing copies in line is switched off altogether.
     is_stopped: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more than was counted, so that every number is "at least"."""
+        return self.owed >= MOST_COUNTED
 
     @property
     def is_shut(self) -> bool:
@@ -67,29 +75,42 @@ class Hour:
 
 
 # A person's target counts once, whether the ledger knows of it, debt does, or both; debt is always to be tried.
-_OWED = """
-SELECT target, count(*), count(*) FILTER (WHERE is_blocked), min(since), count(*) FILTER (WHERE is_parked)
-FROM (SELECT target, person_id, bool_and(is_blocked) AS is_blocked, bool_or(is_parked) AS is_parked, min(since) AS since
-      FROM (SELECT target, person_id, owed_since AS since, is_paused AS is_parked,
-                   next_attempt_at IS NULL AND NOT is_paused AND coalesce(lease_until <= clock_timestamp(), true)
-                       AS is_blocked
-            FROM sync_ledger WHERE owed_since IS NOT NULL AND excluded_reason IS NULL
-            UNION ALL
-            SELECT unnest(targets), person_id, at, false, false FROM sync_debt) AS rows
-      GROUP BY target, person_id) AS owed
-GROUP BY target
+_OWED = f"""
+SELECT asked.target, known.owed + coalesce(debt.more, 0), greatest(0, known.blocked - coalesce(debt.freed, 0)),
+       least(known.since, debt.since), known.parked
+FROM unnest(%(targets)s::text[]) WITH ORDINALITY AS asked (target, place) CROSS JOIN LATERAL (
+    SELECT count(*) AS owed, count(*) FILTER (WHERE next_attempt_at IS NULL AND NOT is_paused) AS blocked,
+           min(owed_since) AS since, count(*) FILTER (WHERE is_paused) AS parked
+    FROM (SELECT owed_since, next_attempt_at, is_paused FROM sync_ledger
+          WHERE target = asked.target AND owed_since IS NOT NULL AND excluded_reason IS NULL
+          ORDER BY owed_since LIMIT {MOST_COUNTED}) AS oldest) AS known
+LEFT JOIN (
+    SELECT waiting.target, min(at) AS since, count(*) FILTER (WHERE line.person_id IS NULL) AS more,
+           count(*) FILTER (WHERE line.next_attempt_at IS NULL AND NOT line.is_paused) AS freed
+    FROM (SELECT target, person_id, min(at) AS at
+          FROM (SELECT targets, person_id, at FROM sync_debt ORDER BY id LIMIT {MOST_COUNTED}) AS first,
+               unnest(first.targets) AS target
+          GROUP BY target, person_id) AS waiting
+    LEFT JOIN sync_ledger AS line ON line.person_id = waiting.person_id AND line.target = waiting.target
+        AND line.owed_since IS NOT NULL AND line.excluded_reason IS NULL
+    GROUP BY waiting.target) AS debt USING (target)
+ORDER BY place
 """
 
 
-def targets(now: dt.datetime) -> list[TargetLine]:
-    """Tell of every declared target what is owed, how its breaker is, and whether somebody paused it."""
+def targets(now: dt.datetime, *, names: Sequence[str] | None = None) -> list[TargetLine]:
+    """Tell of every declared target, or of these, what is owed, how its breaker is, and whether somebody paused it."""
     with connection.cursor() as cursor:
-        cursor.execute(_OWED)
-        found = {line.target: line for line in (TargetLine(*row) for row in cursor.fetchall())}
+        cursor.execute(_OWED, {"targets": list(declaration().targets if names is None else names)})
+        lines = [TargetLine(*row) for row in cursor.fetchall()]
     states, paused = breaker_state.states(), pauses.listed(Scope.TARGET)
     is_stopped = pauses.is_paused(pauses.SYNC)
-    lines = [replace(found.get(target, TargetLine(target)), is_stopped=is_stopped) for target in declaration().targets]
-    return [_with_breaker(line, states.get(line.target, State()), paused.get(line.target), now) for line in lines]
+    return [
+        _with_breaker(
+            replace(line, is_stopped=is_stopped), states.get(line.target, State()), paused.get(line.target), now
+        )
+        for line in lines
+    ]
 
 
 def operations() -> list[OperationLine]:

@@ -34,8 +34,7 @@ def _page(request: HttpRequest, name: str) -> HttpResponse:
     if name not in declaration().targets:
         raise Http404("There is no such target.")
     now = timezone.now()
-    lines = read(lambda: readings.targets(now))
-    line = next((one for one in lines.value or [] if one.target == name), None)
+    line = next(iter(read(lambda: readings.targets(now, names=[name])).value or []), None)
     hours = read(lambda: tries.by_hour(now, target=name))
     context = admin.site.each_context(request) | {
         "title": name, "read_at": now, "line": line, "switch": words.target_switch(line) if line else None,
