@@ -74,6 +74,29 @@ class TestNumbers:
             )
         assert cards(desk)["Retrying by itself"].number == "1"
 
+    def test_put_ledger_and_debt_together_and_call_a_bound_a_bound(
+        self, desk: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fakes.sql("DELETE FROM sync_debt")
+        for person, settled, accepted in ((1, 0, None), (2, 0, None), (3, 0, "accepted"), (4, 0, "accepted"), (5, 1, None)):
+            fakes.sql(
+                "INSERT INTO sync_ledger (person_id, target, desired_revision, applied_revision, verified_revision,"
+                " owed_since, attempts, crashes, is_paused, excluded_reason)"
+                " VALUES (%s, 'users', 1, %s, 0, CASE WHEN %s = 0 THEN now() END, 0, 0, false, %s)",
+                person, settled, settled, accepted,
+            )  # fmt: skip
+        # Blocked, and changed since; accepted, and changed since; settled, and changed since; and never failed.
+        for person in (2, 4, 5, 6):
+            fakes.sql("INSERT INTO sync_debt (person_id, targets, revision) VALUES (%s, ARRAY['users'], 1)", person)
+        line = readings.targets(timezone.now(), names=["users"])[0]
+        assert (line.owed, line.blocked, line.retrying, line.is_cut) == (5, 1, 4, False)
+
+        monkeypatch.setattr(readings, "_OWED", readings._OWED.replace(f"LIMIT {readings.MOST_COUNTED}", "LIMIT 1"))
+        monkeypatch.setattr(readings, "MOST_COUNTED", 1)
+        assert readings.targets(timezone.now(), names=["users"])[0].owed == 1
+        assert "<b>1+</b> owed" in page(desk)
+        assert cards(desk)["Retrying by itself"].number.endswith("+")
+
     def test_are_good_when_nothing_is_owed(self, desk: Client) -> None:
         fakes.settled()
         found = cards(desk)
