@@ -78,7 +78,13 @@ class TestNumbers:
         self, desk: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fakes.sql("DELETE FROM sync_debt")
-        for person, settled, accepted in ((1, 0, None), (2, 0, None), (3, 0, "accepted"), (4, 0, "accepted"), (5, 1, None)):
+        for person, settled, accepted in (
+            (1, 0, None),
+            (2, 0, None),
+            (3, 0, "accepted"),
+            (4, 0, "accepted"),
+            (5, 1, None),
+        ):
             fakes.sql(
                 "INSERT INTO sync_ledger (person_id, target, desired_revision, applied_revision, verified_revision,"
                 " owed_since, attempts, crashes, is_paused, excluded_reason)"
