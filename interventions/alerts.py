@@ -24,9 +24,10 @@ from interventions.models import Alert, AlertDelivery, AlertReading, AlertState,
 logger = logging.getLogger(__name__)
 
 Moments = dict[Level, dt.datetime]
+Lags = dict[str, Lag]
 Subjects = dict[str, tuple[Sight, Standing | Lag]]
-# A channel that has so many before it is given no more of what is raised: a thousand causes at once are one trouble. The
-# page of notices has them all.
+# A channel that has so many of a level before it is given no more of them: a thousand causes at once are one trouble. The
+# page of notices has them all. What is urgent never waits for room behind what is not.
 MOST_WAITING = 30
 CAUSE, INBOX = "cause:", "admin:interventions_intervention_changelist"
 
@@ -55,7 +56,8 @@ def look(*, at: dt.datetime) -> int:
         if AlertWatch.objects.select_for_update(skip_locked=True).first() is None:
             return 0
         AlertWatch.objects.update(looked_at=at)
-        told = _ended(at) | _raised(at)
+        lagging = _lags()
+        told = _ended(at, lagging) | _raised(at, lagging)
         reach("interventions.alert.before_commit")
     reach("interventions.alert.after_commit")
     return len(told)
@@ -107,20 +109,21 @@ def prune(*, at: dt.datetime) -> None:
     AlertDelivery.objects.filter(alert=None, digest=None, made_at__lt=before).delete()
 
 
-def _raised(at: dt.datetime) -> set[int]:
+def _raised(at: dt.datetime, lagging: Lags | None) -> set[int]:
     """Raise and repeat; gives the alerts' ids."""
-    subjects = _seen(at)
-    told, limits, room = _told(subjects, at), bounds(), _room()
+    subjects = _seen(at, lagging or {})
+    told, limits, waiting = _told(subjects, at), bounds(), _waiting()
     found = set()
     for name, (sight, about) in subjects.items():
         due = ladder.decide(sight, told[name], at, limits)
         # One address is told once, as the highest level that it stands for.
         spent: set[str] = set()
         for level in sorted(due, reverse=True):
-            alert = _write(sight, about, level, due[level], at)
-            _post(alert, (one for one in channels.of(level) if one.name not in spent and room[one.name] > 0), at)
-            room.subtract({channel.name for channel in channels.of(level)} - spent)
-            spent |= {channel.name for channel in channels.of(level)}
+            alert, known = _write(sight, about, level, due[level], at), channels.of(level)
+            to = [one for one in known if one.name not in spent and waiting[one.name, level] < MOST_WAITING]
+            _post(alert, to, at)
+            waiting.update((channel.name, level) for channel in to)
+            spent |= {channel.name for channel in known}
             found.add(alert.pk)
             logger.warning(
                 "interventions.alert.told", extra={"subject": name, "whom": level.name, "kind": str(due[level])}
@@ -128,10 +131,9 @@ def _raised(at: dt.datetime) -> set[int]:
     return found
 
 
-def _ended(at: dt.datetime) -> set[int]:
+def _ended(at: dt.datetime, lagging: Lags | None) -> set[int]:
     """End the alerts whose subject is over, and tell those who were told; gives the alerts' ids."""
     standing = {_name(pk) for pk in causes.live().values_list("pk", flat=True)}
-    lagging = _lags()
     over = [
         alert
         for alert in live().select_for_update().order_by("-level", "pk")
@@ -155,19 +157,19 @@ def _ended(at: dt.datetime) -> set[int]:
     return {alert.pk for alert in over}
 
 
-def _seen(at: dt.datetime) -> Subjects:
+def _seen(at: dt.datetime, lagging: Lags) -> Subjects:
     """Give every subject there is: causes that have their row, and what is behind."""
     found: Subjects = {
         _name(one.row.pk): (_sight_of(one.row, people=one.people, is_acknowledged=one.is_acknowledged), one)
         for one in causes.standing(at=at)
         if one.row is not None
     }
-    for lag in (_lags() or {}).values():
+    for lag in lagging.values():
         found[lag.name] = (Sight(lag.name, lag.since, lag.people, is_lag=True, is_urgent=lag.is_urgent), lag)
     return found
 
 
-def _lags() -> dict[str, Lag] | None:
+def _lags() -> Lags | None:
     """Give what is behind, by name; None where it cannot be read."""
     try:
         with transaction.atomic():
@@ -218,10 +220,10 @@ def _words(about: Standing | Lag) -> tuple[str, str, str, int]:
     return says, reasons.reason(about.code).advice, list_of(about.fingerprint), about.items
 
 
-def _room() -> Counter[str]:
-    """Count for each channel how many messages it may still be given before it has taken some."""
-    waiting = AlertDelivery.objects.filter(state=AlertState.WAITING).order_by().values_list("channel")
-    return Counter(dict.fromkeys(channels.every(), MOST_WAITING)) - Counter(dict(waiting.annotate(Count("pk"))))
+def _waiting() -> Counter[tuple[str, int]]:
+    """Count for each channel and level the messages that it has not taken yet."""
+    waiting = AlertDelivery.objects.filter(state=AlertState.WAITING).order_by().values_list("channel", "alert__level")
+    return Counter({(channel, level): number for channel, level, number in waiting.annotate(Count("pk"))})
 
 
 def _post(alert: Alert, to: Iterable[Channel], at: dt.datetime) -> None:

@@ -27,7 +27,7 @@ RUN_SECONDS = 30
 GIVEN_UP_AFTER = dt.timedelta(hours=48)
 NO_CHANNEL, TEST = "no_channel", messages.TEST
 # Pushed ahead before it is tried: what takes workers down comes back later each time. The lease goes by the server's
-# clock alone. One message at a time, so that channels that hang hold one worker at most.
+# clock alone. One message at a time, so that channels that hang hold one worker at most, and what is urgent first.
 _CLAIM = """
 UPDATE intervention_alert_delivery AS claimed
 SET lease_until = clock_timestamp() + %(lease)s, attempts = claimed.attempts + 1, trouble = 'unanswered',
@@ -37,7 +37,8 @@ FROM (SELECT id FROM intervention_alert_delivery
         AND (lease_until IS NULL OR lease_until <= clock_timestamp())
         AND (%(id)s IS NOT NULL OR NOT EXISTS (
             SELECT FROM intervention_alert_delivery WHERE state = 'waiting' AND lease_until > clock_timestamp()))
-      ORDER BY attempts, next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS due
+      ORDER BY attempts, (SELECT level FROM intervention_alert AS told WHERE told.id = alert_id) DESC NULLS LAST,
+               next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS due
 WHERE claimed.id = due.id
 RETURNING claimed.id, claimed.attempts
 """

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from interventions import alerts, causes, channels, digest, handlers, items, messages, operations
+from interventions import alerts, causes, channels, deliveries, digest, handlers, items, messages, operations
 from interventions.handlers import Lag
 from interventions.ladder import Kind, Level
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Cause, Resolution
@@ -148,7 +148,7 @@ class TestACause:
         assert alerts.look(at=after(hours=5)) == 1
         assert [a.since for a in Alert.objects.order_by("pk")] == [NOW, after(hours=5)]
 
-    def test_p9_a_thousand_of_them_are_no_thousand_messages(self) -> None:
+    def test_p9_a_thousand_of_them_are_no_thousand_messages(self, settings: Any) -> None:
         for number in range(60):
             opened(number, number + 1, detail=f"constraint_{number}")
         assert alerts.look(at=NOW) == 60
@@ -157,10 +157,18 @@ class TestACause:
         assert Alert.objects.count() == 120
         assert sorted(set(told())) == [("raised", "lead"), ("raised", "staff")]
         assert len(told()) == 60
+        # They share a channel that is away: what is urgent finds room all the same, and goes before the rest.
+        settings.ALERT_URLS_PAGE, settings.ALERT_MAIL_PAGE = [], []
+        alerts.look(at=after(hours=25))
+        assert Alert.objects.filter(level=PAGE).count() == 60
+        assert len(told()) == 90
+        claim = deliveries.claim_next(at=after(hours=25))
+        assert claim is not None
+        assert AlertDelivery.objects.get(pk=claim.id).alert.level == PAGE  # type: ignore[union-attr]
         sent()
         opened(100, 101, at=after(hours=2), detail="another")
         alerts.look(at=after(hours=2))
-        assert len(told()) == 61
+        assert len(told()) == 91
 
     def test_p10_names_nobody_whatever_a_program_reported(self) -> None:
         for words in ("avatar of jane@example.org", "sync 'Jane Doe'"):
