@@ -143,24 +143,17 @@ SYNC_MASS_DELETION_LEAST = ENV.number(
 )
 
 # Who is told of what, when, and how.
-BASE_URL = ENV.text(
+BASE_URL = ENV.address(
     "BASE_URL", f"http://127.0.0.1:{PORT}", "Where people reach the admin: what links in alerts begin with."
 )
-ALERT_URLS_STAFF = ENV.names(
-    "ALERT_URLS_STAFF",
-    [],
-    "apprise URLs for staff, with commas between; a comma in one is written %2C.",
-    is_secret=True,
+ALERT_URLS_STAFF = ENV.channels(
+    "ALERT_URLS_STAFF", "apprise URLs for staff, with commas between; a comma in one is written %2C."
 )
-ALERT_URLS_LEAD = ENV.names(
-    "ALERT_URLS_LEAD", [], "Likewise for leads; without any channel, those of staff.", is_secret=True
-)
-ALERT_URLS_PAGE = ENV.names(
-    "ALERT_URLS_PAGE", [], "Likewise for what is urgent; without any, those of leads.", is_secret=True
-)
-ALERT_MAIL_STAFF = ENV.names("ALERT_MAIL_STAFF", [], "E-mail addresses for staff, with commas between.")
-ALERT_MAIL_LEAD = ENV.names("ALERT_MAIL_LEAD", [], "Likewise for leads.")
-ALERT_MAIL_PAGE = ENV.names("ALERT_MAIL_PAGE", [], "Likewise for what is urgent.")
+ALERT_URLS_LEAD = ENV.channels("ALERT_URLS_LEAD", "Likewise for leads; without any channel, those of staff.")
+ALERT_URLS_PAGE = ENV.channels("ALERT_URLS_PAGE", "Likewise for what is urgent; without any, those of leads.")
+ALERT_MAIL_STAFF = ENV.mail_addresses("ALERT_MAIL_STAFF", "E-mail addresses for staff, with commas between.")
+ALERT_MAIL_LEAD = ENV.mail_addresses("ALERT_MAIL_LEAD", "Likewise for leads.")
+ALERT_MAIL_PAGE = ENV.mail_addresses("ALERT_MAIL_PAGE", "Likewise for what is urgent.")
 EMAIL_URL = ENV.mail_server(
     "EMAIL_URL", "The mail server, as smtp+tls://USER:PASSWORD@HOST:PORT; required to mail anything."
 )
@@ -186,7 +179,7 @@ ALERT_OWED_MINUTES = ENV.number(
 ALERT_REPEAT_HOURS = ENV.number(
     "ALERT_REPEAT_HOURS", 24, "How often that is said again while nobody sees to it.", least=1
 )
-DIGEST_MAIL = ENV.names("DIGEST_MAIL", [], "Whom the daily digest is mailed to, with commas between.")
+DIGEST_MAIL = ENV.mail_addresses("DIGEST_MAIL", "Whom the daily digest is mailed to, with commas between.")
 DIGEST_HOUR = ENV.number("DIGEST_HOUR", 7, "The full hour from which on the day's digest is made.", most=23)
 DIGEST_ZONE = ENV.one_of_zones("DIGEST_ZONE", "UTC", "The time zone of that hour, as in Europe/Berlin.")
 ALERTS_KEPT_DAYS = ENV.number("ALERTS_KEPT_DAYS", 90, "How long alerts that are over, and digests, are kept.", least=1)

@@ -1,6 +1,7 @@
 """Declared settings: each has a name, a kind, a default and a meaning, and is read from the environment once."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,27 @@ class Environment:
         if value and value.partition("://")[0] not in environ.Env.EMAIL_SCHEMES:
             raise ImproperlyConfigured(f"{name}=(masked) cannot be read: {meaning}")
         return value
+
+    def address(self, name: str, default: str, meaning: str) -> str:
+        """Declare and read where a site is reached: http:// or https://, and a host."""
+        value = self.text(name, default, meaning)
+        if not re.fullmatch(r"https?://[^\s/]+\S*", value):
+            raise ImproperlyConfigured(f"{name}={value!r} cannot be read: {meaning}")
+        return value
+
+    def channels(self, name: str, meaning: str) -> list[str]:
+        """Declare and read URLs with secrets in them. What stands before `://` is no secret, so each must have it."""
+        values = self.names(name, [], meaning, is_secret=True)
+        if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", value) for value in values):
+            raise ImproperlyConfigured(f"{name}=(masked) cannot be read: {meaning}")
+        return values
+
+    def mail_addresses(self, name: str, meaning: str) -> list[str]:
+        """Declare and read e-mail addresses."""
+        values = self.names(name, [], meaning)
+        if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", value) for value in values):
+            raise ImproperlyConfigured(f"{name}={','.join(values)!r} cannot be read: {meaning}")
+        return values
 
     def one_of_zones(self, name: str, default: str, meaning: str) -> str:
         """Declare and read the name of a time zone."""

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from config.environment import Environment
 from interventions import alerts, causes, channels, deliveries, items, tasks
 from interventions.channels import Channel, Message
 from interventions.models import Alert, AlertDelivery, AlertState
@@ -263,3 +265,17 @@ class TestTheEnvironment:
         said = self.settings(**{name: value})
         assert (said.returncode, f"ImproperlyConfigured: {name}=" in said.stderr) == (1, True)
         assert "secret" not in said.stderr
+
+    def test_that_are_no_addresses_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Without a kind before it, the whole of an address would be taken for its kind, and shown.
+        for read, value in [
+            ("channels", "json://a, hooks.example/services/secret"), ("channels", "://secret"),
+            ("mail_addresses", "ops@example.org,ops"), ("mail_addresses", "Ops <ops@example.org>"),
+        ]:  # fmt: skip
+            monkeypatch.setenv("READ_HERE", value)
+            with pytest.raises(ImproperlyConfigured, match=r"^READ_HERE=") as refused:
+                getattr(Environment(), read)("READ_HERE", "What it is.")
+            assert "secret" not in str(refused.value)
+        monkeypatch.setenv("READ_HERE", "keepwell.example")
+        with pytest.raises(ImproperlyConfigured, match=r"^READ_HERE=.keepwell.example."):
+            Environment().address("READ_HERE", "", "What it is.")
