@@ -2,12 +2,14 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import transaction
 
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.models import Cause, CauseState, History, Intervention
 from interventions.models.causes import LONGEST_IGNORED
 
@@ -47,8 +49,7 @@ def acknowledge(*, cause_id: uuid.UUID, by: str, at: dt.datetime, instead_of: st
 
     Raises Overtaken, and Cause.DoesNotExist.
     """
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         is_seen_to = cause.state == CauseState.ACKNOWLEDGED
         _must_stand(cause, _is_live(cause) and (cause.owner if is_seen_to else "") == instead_of != by, _OWNER)
         before = (cause.owner, by) if is_seen_to else (cause.state, CauseState.ACKNOWLEDGED)
@@ -61,8 +62,7 @@ def acknowledge(*, cause_id: uuid.UUID, by: str, at: dt.datetime, instead_of: st
 
 def hand_back(*, cause_id: uuid.UUID, by: str) -> Cause:
     """See to a cause no longer; it is nobody's then. Raises Overtaken, also where somebody else sees to it."""
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _is_live(cause) and cause.owner == by, _OWNER)
         _write(
             cause, "cause_handed_back", by, cause.state, CauseState.OPEN,
@@ -74,8 +74,7 @@ def hand_back(*, cause_id: uuid.UUID, by: str) -> Cause:
 def snooze(*, cause_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime) -> Cause:
     """Take a cause and its items out of the inbox until then. Raises Overtaken where it is put off, and WrongMoment."""
     _must_be_ahead(until, at, LONGEST_SNOOZED)
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _is_live(cause) and not _is_ahead(cause.snoozed_until, at), _SNOOZE)
         _write(cause, "cause_snoozed", by, None, until.isoformat(), snoozed_until=until)
     return cause
@@ -83,8 +82,7 @@ def snooze(*, cause_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime)
 
 def unsnooze(*, cause_id: uuid.UUID, by: str, at: dt.datetime) -> Cause:
     """Bring a cause back that was put off. Raises Overtaken where it is back."""
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _is_ahead(cause.snoozed_until, at), _SNOOZE)
         _write(cause, "cause_unsnoozed", by, _iso(cause.snoozed_until), None, snoozed_until=None)
     return cause
@@ -99,8 +97,7 @@ def ignore(*, cause_id: uuid.UUID, until: dt.datetime, reason: str, by: str, at:
     _must_be_ahead(until, at, LONGEST_IGNORED)
     if not reason.strip():
         raise NoReason
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _is_live(cause) and not _is_ahead(cause.ignored_until, at), _IGNORE)
         told = reason.strip()[:LONGEST_NOTE]
         _write(
@@ -111,8 +108,7 @@ def ignore(*, cause_id: uuid.UUID, until: dt.datetime, reason: str, by: str, at:
 
 def unignore(*, cause_id: uuid.UUID, by: str, at: dt.datetime) -> Cause:
     """Heed a cause again. Raises Overtaken where it is heeded."""
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _is_ahead(cause.ignored_until, at), _IGNORE)
         gone = _iso(cause.ignored_until)
         _write(cause, "cause_unignored", by, gone, None, ignored_at=None, ignored_until=None, ignored_reason=None)
@@ -121,8 +117,7 @@ def unignore(*, cause_id: uuid.UUID, by: str, at: dt.datetime) -> Cause:
 
 def note(*, cause_id: uuid.UUID, text: str, by: str, was: str = "") -> Cause:
     """Write the note of a cause in place of the one that the person saw. Raises Overtaken where another stands there."""
-    with transaction.atomic():
-        cause = Cause.objects.select_for_update().get(pk=cause_id)
+    with _deciding(Cause, cause_id) as cause:
         _must_stand(cause, _plain(cause.note) == _plain(was), _NOTE)
         _write(cause, "cause_noted", by, None, None, note=_plain(text)[:LONGEST_NOTE])
     return cause
@@ -134,8 +129,7 @@ def assign(*, item_id: uuid.UUID, by: str, instead_of: str = "") -> Intervention
 
     Raises Overtaken, and Intervention.DoesNotExist.
     """
-    with transaction.atomic():
-        item = Intervention.objects.select_for_update().get(pk=item_id)
+    with _deciding(Intervention, item_id) as item:
         _must_stand(item, not item.resolved and (item.assignee or "") == instead_of != by, _ASSIGNEE)
         _write(item, "assigned", by, item.assignee, by, assignee=by)
     return item
@@ -143,8 +137,7 @@ def assign(*, item_id: uuid.UUID, by: str, instead_of: str = "") -> Intervention
 
 def hand_back_item(*, item_id: uuid.UUID, by: str) -> Intervention:
     """See to an item no longer. Raises Overtaken, also where somebody else sees to it."""
-    with transaction.atomic():
-        item = Intervention.objects.select_for_update().get(pk=item_id)
+    with _deciding(Intervention, item_id) as item:
         _must_stand(item, not item.resolved and item.assignee == by, _ASSIGNEE)
         _write(item, "handed_back", by, by, None, assignee=None)
     return item
@@ -153,8 +146,7 @@ def hand_back_item(*, item_id: uuid.UUID, by: str) -> Intervention:
 def snooze_item(*, item_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime) -> Intervention:
     """Take an item out of the inbox until then. Raises Overtaken where it is put off or resolved, and WrongMoment."""
     _must_be_ahead(until, at, LONGEST_SNOOZED)
-    with transaction.atomic():
-        item = Intervention.objects.select_for_update().get(pk=item_id)
+    with _deciding(Intervention, item_id) as item:
         _must_stand(item, not item.resolved and not _is_ahead(item.snoozed_until, at), _PUT_OFF)
         _write(item, "snoozed", by, None, until.isoformat(), snoozed_until=until)
     return item
@@ -162,11 +154,20 @@ def snooze_item(*, item_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datet
 
 def unsnooze_item(*, item_id: uuid.UUID, by: str, at: dt.datetime) -> Intervention:
     """Bring an item back that was put off. Raises Overtaken where it is back."""
-    with transaction.atomic():
-        item = Intervention.objects.select_for_update().get(pk=item_id)
+    with _deciding(Intervention, item_id) as item:
         _must_stand(item, not item.resolved and _is_ahead(item.snoozed_until, at), _PUT_OFF)
         _write(item, "unsnoozed", by, _iso(item.snoozed_until), None, snoozed_until=None)
     return item
+
+
+@contextmanager
+def _deciding(model: type[_Found], pk: uuid.UUID) -> Iterator[_Found]:
+    """Hold the row, as it stands when nobody else can change it; commit what was decided about it with its line."""
+    with transaction.atomic():
+        found = model._default_manager.select_for_update().get(pk=pk)
+        yield found
+        reach("interventions.decision.before_commit")
+    reach("interventions.decision.after_commit")
 
 
 def _must_stand(found: _Found, stands: bool, before: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from interventions.correlation import request_id
+from interventions.failpoints import reach
 from interventions.items import REOPENS_WITHIN
 from interventions.models import Cause, CauseState, RetryState
 
@@ -142,7 +143,10 @@ def follow(*, at: dt.datetime) -> Followed:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-        return _follow(cursor, at) if cursor.fetchone()[0] else Followed()
+        followed = _follow(cursor, at) if cursor.fetchone()[0] else Followed()
+        reach("interventions.follow.before_commit")
+    reach("interventions.follow.after_commit")
+    return followed
 
 
 def ensure(*, fingerprint: str, at: dt.datetime) -> Cause | None:

@@ -97,8 +97,12 @@ class Handler(Protocol):
         """Ring the workers; never raises, never waits."""
         ...
 
+    def hold(self, entities: Collection[Entity]) -> None:
+        """Let nobody bring the targets in line until the surrounding transaction ends; waits for who is at it."""
+        ...
+
     def compare(self, entities: Collection[Entity]) -> dict[Entity, Comparison]:
-        """Read both sides now, under locks where the surrounding transaction may hold them."""
+        """Read both sides now."""
         ...
 
     def accept(self, entities: Collection[Entity]) -> None:

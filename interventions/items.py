@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SYNC = "sync"
 SYSTEM = "system"
+LOCKED = "55P03"
 # A cause that comes back within a week is the same item again, not a new one.
 REOPENS_WITHIN = dt.timedelta(days=7)
 
@@ -87,6 +88,12 @@ WITH reopened AS (
 {_NOTE}
 FROM (SELECT id, 'reopened' AS action, 'resolved' AS before, 'reopened' AS after FROM reopened) AS noted
 """
+# Whoever decides about one of them at this moment comes first, and is seen by what follows: their retry is answered once,
+# their decision is reopened and not doubled. In the order of everybody who locks items.
+_LOCK = """
+SELECT FROM manual_intervention_log
+WHERE NOT resolved AND target <> '' AND operation = 'sync' AND entity_id = ANY(%(entities)s::text[]) ORDER BY id FOR UPDATE
+"""
 # Found by the index that keeps them single: by person and by name at once the whole log was read for each batch.
 # New is what bears the id it was given: an item that somebody else opens meanwhile is not in `before` either.
 _OPEN = f"""
@@ -123,7 +130,7 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
 
     An item that was resolved within a week, or whose difference had been accepted, is reopened instead of doubled.
     A log that refuses rows holds nobody else's work back: then the spool takes them. Raises django.db.Error where the
-    transaction cannot go on, and where the spool takes nothing either.
+    transaction cannot go on, the spool takes nothing either, or somebody decides about one of the items: it stays owed.
     """
     if not failures:
         return
@@ -135,12 +142,24 @@ def open_items(*, failures: Sequence[Failure], at: dt.datetime) -> None:
         if connection.needs_rollback:
             raise
         code = cleaning.code(refused)
+        if code == LOCKED and _is_within_reach():
+            raise
         logger.error("interventions.log.failed", extra={"operation": SYNC, "number": len(failures), "refused": code})
         try:
             spool.append([as_record(failure, at=at) for failure in failures])
         except spool.SpoolRefused:
             raise refused from None
     reach("interventions.after_open", (failure.person_id for failure in failures))
+
+
+def _is_within_reach() -> bool:
+    """Tell whether it is rows of the log that somebody holds, and not the whole of it."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE ONLY manual_intervention_log IN ROW EXCLUSIVE MODE NOWAIT")
+            return True
+    except DatabaseFailure:
+        return False
 
 
 def write_items(*, failures: Sequence[TargetFailure], at: dt.datetime) -> None:
@@ -159,8 +178,7 @@ def write_items(*, failures: Sequence[TargetFailure], at: dt.datetime) -> None:
         "request": request_id.get(),
     }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(_REOPEN, words)
-        cursor.execute(_OPEN, words)
+        cursor.execute(f"{_LOCK};{_REOPEN};{_OPEN}", words)
 
 
 def as_record(failure: Failure, *, at: dt.datetime) -> dict[str, Any]:

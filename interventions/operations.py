@@ -31,7 +31,11 @@ MOST_TOGETHER = 500
 
 @dataclass
 class Report:
-    """What an operation on many items did, in numbers; `problems` says of each refused item why."""
+    """
+    What an operation on many items did, in numbers; `problems` says of each refused item why.
+
+    `before`: the items that somebody was first with, as they stood when nobody else could change them.
+    """
 
     done: int = 0
     already: int = 0
@@ -39,6 +43,7 @@ class Report:
     accepted: int = 0
     left: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    before: list[Intervention] = field(default_factory=list)
 
 
 def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) -> Report:
@@ -56,6 +61,7 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
         for item in locked:
             if item.resolved or item.state == State.RETRYING:
                 report.already += 1
+                report.before.append(item)
             elif item.person_id is None or not item.target:
                 report.refused += 1
                 report.problems[str(item.pk)] = "It names no person and place that could be tried again."
@@ -96,19 +102,23 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
     """
     Resolve the items whose both sides are equal now; accept a difference only with a note from who may.
 
-    Both sides are read in this transaction. An item that stays different and unaccepted stays open, and says why.
+    Both sides are read in this transaction, while no worker writes them. An item that stays different and unaccepted
+    stays open, and says why.
     """
     report = Report()
     with transaction.atomic():
+        # As workers do, who come to the items last: nothing is mended between the look and the decision.
+        handler().hold(_entities(items))
         locked = list(items.select_for_update().order_by("id"))
         reach("interventions.resolve.before_read", _people(locked))
-        entities = [(i.person_id, i.target) for i in locked if i.person_id is not None and i.target and not i.resolved]
+        entities = _entities(locked)
         compared = handler().compare(entities) if entities else {}
         accepted: list[Entity] = []
         verified: list[Entity] = []
         for item in locked:
             if item.resolved:
                 report.already += 1
+                report.before.append(item)
                 continue
             entity = (item.person_id, item.target) if item.person_id is not None else None
             comparison = compared.get(entity) if entity else None
@@ -221,6 +231,10 @@ def _note(batch: Sequence[entries.Entry]) -> bool:
 
 def _people(items: Iterable[Intervention]) -> Iterator[int]:
     return (item.person_id for item in items if item.person_id is not None)
+
+
+def _entities(items: Iterable[Intervention]) -> list[Entity]:
+    return [(i.person_id, i.target) for i in items if i.person_id is not None and i.target and not i.resolved]
 
 
 def _why_not(*, has_sides: bool, may_accept: bool) -> str:

@@ -150,6 +150,18 @@ POINTS = {
     "interventions.adopt.after_commit": Point(
         "interventions.operations.adopt_value", "The adoption is committed; the workers are not woken."
     ),
+    "interventions.follow.before_commit": Point(
+        "interventions.causes.follow", "Causes are opened, reopened or resolved as the items say; not committed."
+    ),
+    "interventions.follow.after_commit": Point(
+        "interventions.causes.follow", "Causes are as the items say, committed; nobody was told of them."
+    ),
+    "interventions.decision.before_commit": Point(
+        "interventions.attention._deciding", "A decision about a cause or an item is written; not committed."
+    ),
+    "interventions.decision.after_commit": Point(
+        "interventions.attention._deciding", "A decision about a cause or an item is committed; no answer is sent."
+    ),
     "interventions.alert.before_commit": Point(
         "interventions.alerts.look", "Who is to be told of what is written, with each message; not committed."
     ),

@@ -38,7 +38,8 @@ class Row:
 
 _ROWS = """
 SELECT person_id, target, attempts, owed_since, excluded_reason IS NOT NULL
-FROM sync_ledger JOIN unnest(%(people)s::bigint[], %(targets)s::text[]) AS e (person_id, target) USING (person_id, target)
+FROM sync_ledger AS l JOIN unnest(%(people)s::bigint[], %(targets)s::text[]) AS e (person_id, target) USING (person_id, target)
+ORDER BY person_id, target FOR UPDATE OF l
 """
 _OUTCOMES = """
 FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o (person_id bigint, target text, code text, error_object text,
@@ -111,7 +112,11 @@ def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None
 
 
 def rows(entities: Collection[Entity]) -> dict[Entity, Row]:
-    """Give what the ledger says of each entity that has a row."""
+    """
+    Give what the ledger says of each entity that has a row, and hold it there until the transaction ends.
+
+    Who decides about a difference holds the same rows: nobody mends what is being accepted, nor accepts what is mended.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, {"people": array(p for p, _ in entities), "targets": array(t for _, t in entities)})
         return {(p, t): Row(attempts, since, is_excluded) for p, t, attempts, since, is_excluded in cursor.fetchall()}

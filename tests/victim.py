@@ -20,6 +20,7 @@ from django.utils import timezone  # noqa: E402
 
 from interventions import (  # noqa: E402
     alerts,
+    attention,
     causes,
     deliveries,
     intake,
@@ -28,7 +29,7 @@ from interventions import (  # noqa: E402
     retry_runs,
     spool,
 )
-from interventions.models import Intervention  # noqa: E402
+from interventions.models import Cause, Intervention  # noqa: E402
 from sync import belated, claims, deletion, delivery, doorbell, leases, repair, runs, switches, tasks  # noqa: E402
 from sync.models import Debt, LostValue, RunState  # noqa: E402
 from therapists import duplicates, erasure, identity  # noqa: E402
@@ -62,6 +63,21 @@ def alert(url: str = "json://127.0.0.1:1/") -> None:
     causes.follow(at=timezone.now())
     alerts.look(at=timezone.now())
     deliveries.send_due()
+
+
+def follow() -> None:
+    """Bring the causes in line with the items."""
+    causes.follow(at=timezone.now())
+
+
+def acknowledge() -> None:
+    """See to the only cause."""
+    attention.acknowledge(cause_id=Cause.objects.get().pk, by=BY, at=timezone.now())
+
+
+def assign() -> None:
+    """See to the only item."""
+    attention.assign(item_id=Intervention.objects.get().pk, by=BY)
 
 
 def retry() -> None:
@@ -180,7 +196,7 @@ def erase(person: int, media: str) -> None:
 
 
 WORKS: dict[str, Callable[..., Any]] = {
-    "edit": edit, "alert": alert, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
+    "edit": edit, "alert": alert, "follow": follow, "acknowledge": acknowledge, "assign": assign, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
     "append": append, "lease": lease, "link": link, "reset_breaker": reset_breaker, "retire": retire,

@@ -95,6 +95,7 @@ def start_retries(admin: "ModelAdmin[Intervention]", request: HttpRequest, items
     """Ask for the retries in the caller's name, and say in numbers what came of it."""
     report = operations.retry_items(items=items, by=f"user:{request.user.pk}", at=timezone.now())
     admin.message_user(request, sentences.retried(report), messages.SUCCESS if report.done else messages.WARNING)
+    _tell_who_was_first(admin, request, report)
 
 
 def first_ids(items: QuerySet[Intervention], *, most: int) -> list[str]:
@@ -147,8 +148,14 @@ def _resolve_page(admin: "ModelAdmin[Intervention]", request: HttpRequest, items
 def _tell(admin: "ModelAdmin[Intervention]", request: HttpRequest, report: operations.Report) -> None:
     level = messages.WARNING if report.refused or not (report.done or report.accepted) else messages.SUCCESS
     admin.message_user(request, sentences.resolved(report), level)
+    _tell_who_was_first(admin, request, report)
     for problem in sorted(set(report.problems.values())):
         admin.message_user(request, problem, messages.WARNING)
+
+
+def _tell_who_was_first(admin: "ModelAdmin[Intervention]", request: HttpRequest, report: operations.Report) -> None:
+    if report.before:
+        admin.message_user(request, sentences.told_first(report, timezone.now()), messages.INFO)
 
 
 def _items(ids: list[str]) -> QuerySet[Intervention]:

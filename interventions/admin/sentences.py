@@ -3,10 +3,11 @@
 import datetime as dt
 from collections.abc import Collection
 
+from django.conf import settings
 from django.utils.timesince import timesince
 
 from interventions.handlers import handler
-from interventions.models import History, Intervention
+from interventions.models import History, Intervention, State
 from interventions.moments import spelled
 from interventions.operations import Report
 from interventions.queries import Moment
@@ -64,6 +65,9 @@ ACTIONS = {
     "cause_resolved": "Cause gone: nothing of it is open",
 }
 
+# Of so many things that somebody was first with it is said who.
+FIRST_TOLD = 3
+
 
 def retried(report: Report) -> str:
     """Tell what became of a wish to retry."""
@@ -105,9 +109,16 @@ def who(actors: Collection[str]) -> dict[str, str]:
 
 def done_before(item: Intervention, now: dt.datetime) -> str:
     """Tell the second of two people who was first."""
-    actor = item.resolved_by or "system"
-    ago = timesince(item.resolved_at, now).split(",")[0] if item.resolved_at else "some time"
-    return f"{who([actor])[actor]} resolved this {ago} ago."
+    if item.state == State.RETRYING:
+        # The wish lapses so long after it was made.
+        asked_at = item.retry_until and item.retry_until - dt.timedelta(seconds=settings.SYNC_LEASE_SECONDS)
+        return f"{_actor(item.retry_by)} asked for a retry {_ago(asked_at, now)}; it is under way."
+    return f"{_actor(item.resolved_by)} resolved this {_ago(item.resolved_at, now)}."
+
+
+def told_first(report: Report, now: dt.datetime) -> str:
+    """Tell the second of two people who was first with what they wanted; of many, some."""
+    return " ".join(dict.fromkeys(done_before(item, now) for item in report.before[:FIRST_TOLD]))
 
 
 def moment(one: Moment, names: dict[str, str]) -> str:
@@ -132,9 +143,8 @@ def overtaken(line: History | None, now: dt.datetime) -> str:
     """Tell the second of two people who did what before them, and that nothing came of what they wanted."""
     if line is None:
         return "Nothing was changed: it stands otherwise by now."
-    ago = timesince(line.at, now).split(",")[0]
     said = _said(line.action, line.to_state)
-    return f"Nothing was changed: {who([line.actor])[line.actor]} was first, {ago} ago. {said}."
+    return f"Nothing was changed: {_actor(line.actor)} was first, {_ago(line.at, now)}. {said}."
 
 
 def _said(action: str, to_state: str | None) -> str:
@@ -142,6 +152,14 @@ def _said(action: str, to_state: str | None) -> str:
     if to_state and action.removeprefix("cause_") in {"snoozed", "ignored"}:
         return f"{said} until {spelled(dt.datetime.fromisoformat(to_state))}"
     return said
+
+
+def _actor(actor: str | None) -> str:
+    return who([actor or "system"])[actor or "system"]
+
+
+def _ago(at: dt.datetime | None, now: dt.datetime) -> str:
+    return f"{timesince(at, now).split(',')[0]} ago" if at else "some time ago"
 
 
 def _name(actor: str, names: dict[int, str]) -> str:

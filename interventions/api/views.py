@@ -131,14 +131,13 @@ def _just(item: Intervention) -> "QuerySet[Intervention]":
 
 def _refuse_what_was_not_done(item: Intervention, report: Report) -> None:
     """Raise Problem (409) that says who was first, or why it was refused."""
-    item.refresh_from_db()
-    if report.already:
-        if item.state == State.RETRYING:
-            raise Problem(409, "already_retrying", f"{name_of(item.retry_by)} asked for a retry; it is under way.")
-        when = f" at {item.resolved_at:%Y-%m-%d %H:%M:%S} UTC" if item.resolved_at else ""
-        note = f": {item.resolution_notes}" if item.resolution_notes else "."
+    for first in report.before:
+        if first.state == State.RETRYING:
+            raise Problem(409, "already_retrying", f"{name_of(first.retry_by)} asked for a retry; it is under way.")
+        when = f" at {first.resolved_at:%Y-%m-%d %H:%M:%S} UTC" if first.resolved_at else ""
+        note = f": {first.resolution_notes}" if first.resolution_notes else "."
         raise Problem(
-            409, "already_resolved", f"{name_of(item.resolved_by)} resolved this{when} ({item.resolution}){note}"
+            409, "already_resolved", f"{name_of(first.resolved_by)} resolved this{when} ({first.resolution}){note}"
         )
     if report.refused:
         raise Problem(409, "not_possible", report.problems.get(str(item.pk), "It cannot be done now."))

@@ -1,4 +1,4 @@
-"""A process that dies while it tells staff: nothing is lost, and what may come twice is only what was being sent."""
+"""A process that dies while it tells staff, or while they decide: nothing is lost; what may come twice is only what was being sent."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from interventions import alerts, causes, deliveries, items
-from interventions.models import Alert, AlertDelivery, AlertState
+from interventions.models import Alert, AlertDelivery, AlertState, Cause, History, Intervention
 from tests import channels as servers
 from tests import fakes
 from tests.channels import Board
@@ -47,3 +47,30 @@ def test_p7_whoever_dies_while_they_tell_staff_leaves_it_to_be_told(
         AlertDelivery.objects.update(lease_until=Now() - dt.timedelta(seconds=1), next_attempt_at=Now())
     assert deliveries.send_due() == 1
     assert (len(board.taken), Alert.objects.count(), AlertDelivery.objects.get().state) == (taken, 1, AlertState.SENT)
+
+
+def noted(action: str) -> int:
+    return History.objects.filter(action=action).count()
+
+
+@pytest.mark.parametrize(("point", "done"), [("before_commit", 0), ("after_commit", 1)])
+def test_p7_whoever_dies_over_a_cause_has_done_all_of_it_or_nothing_and_the_next_does_it_once(
+    point: str, done: int, transactional_db: None, victims: Victims
+) -> None:
+    failure = items.Failure(target="users", code="23514", failure_class="refused", detail="c", attempts=1, person_id=1)
+    items.open_items(failures=[failure], at=timezone.now())
+    assert victims.run("follow", orders={f"interventions.follow.{point}": "kill"}) == -9
+    fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed the death")
+    assert (Cause.objects.count(), noted("cause_opened")) == (done, done)
+    causes.follow(at=timezone.now())
+    assert (Cause.objects.get().state, noted("cause_opened")) == ("open", 1)
+    for work, action, owner in (
+        ("acknowledge", "cause_acknowledged", lambda: Cause.objects.get().owner),
+        ("assign", "assigned", lambda: Intervention.objects.get().assignee),
+    ):
+        assert victims.run(work, orders={f"interventions.decision.{point}": "kill"}) == -9
+        fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed the death")
+        assert (owner(), noted(action)) == ((None, "user:1")[done], done)
+        # Somebody who does not know of the death: it is done now, or they are told that it is.
+        assert victims.run(work, orders={}) == done
+        assert (owner(), noted(action)) == ("user:1", 1)
