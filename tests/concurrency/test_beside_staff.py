@@ -87,8 +87,9 @@ def test_p8_what_fails_beside_a_decision_reopens_the_item_and_opens_no_second_on
 
 def test_p7_what_fails_while_somebody_decides_is_tried_again_and_waits_in_no_spool(refused: Trouble) -> None:
     item = asked()
-    with committed_before(delivery.drain):
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
         Intervention.objects.select_for_update().get(pk=item.pk)
+        pool.submit(alone, delivery.drain).result(30)
     assert spool.standing().waiting == 0
     delivery.drain()
     assert actions() == ["opened", "retry", "retry_failed"]
