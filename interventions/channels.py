@@ -3,14 +3,15 @@
 import json
 import logging
 import os
-import smtplib
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.core.mail.message import sanitize_address
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
@@ -18,7 +19,8 @@ from interventions.ladder import Level
 
 logger = logging.getLogger(__name__)
 
-COURIER = Path(__file__).with_name("courier.py")
+COURIER, POSTMAN = Path(__file__).with_name("courier.py"), Path(__file__).with_name("postman.py")
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
 # Whatever a library and the far side do, one message takes no longer.
 SECONDS = 20
 MAIL = "e-mail"
@@ -85,14 +87,14 @@ def send(channel: Channel, message: Message) -> None:
     """
     Send it now; raises NotTaken, and RuntimeError inside a transaction, which the far side could hold open.
 
-    What apprise sends is over after SECONDS whatever happens; of a mail, each answer of the server may take EMAIL_TIMEOUT.
+    It is over after SECONDS whatever the far side does. Of a mail, each answer of the server may take EMAIL_TIMEOUT.
     """
     if connection.in_atomic_block:
         raise RuntimeError("Nothing is sent inside a transaction.")
     if channel.kind == MAIL:
         _mail(channel.address, message)
     else:
-        _hand_to_courier(channel.address, message)
+        _hand_over(COURIER, {"url": channel.address, "title": message.title, "body": message.text})
 
 
 def _channels(urls: list[str], addresses: list[str]) -> list[Channel]:
@@ -100,14 +102,13 @@ def _channels(urls: list[str], addresses: list[str]) -> list[Channel]:
     return found + [Channel(MAIL, address) for address in addresses]
 
 
-def _hand_to_courier(url: str, message: Message) -> None:
+def _hand_over(program: Path, given: dict[str, Any]) -> None:
     """Let a process of its own send it, which is gone afterwards; the address goes over its standard input alone."""
-    given = {"url": url, "title": message.title, "body": message.text, "seconds": SECONDS}
     known = {n: v for n, v in os.environ.items() if n in _PASSED_ON or n.lower() in _PROXIES}
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-B", str(COURIER)], input=json.dumps(given), text=True, capture_output=True,
-            timeout=SECONDS + 2, check=False, env=known,
+            [sys.executable, "-I", "-B", str(program)], input=json.dumps(given | {"seconds": SECONDS}), text=True,
+            capture_output=True, timeout=SECONDS + 2, check=False, env=known,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise NotTaken("too_slow") from error
@@ -120,13 +121,16 @@ def _mail(address: str, message: Message) -> None:
     mail = EmailMultiAlternatives(message.title, message.text, settings.DEFAULT_FROM_EMAIL, [address])
     if message.html:
         mail.attach_alternative(message.html, "text/html")
-    try:
-        mail.send()
-    except smtplib.SMTPResponseException as error:
-        raise NotTaken(f"smtp_{error.smtp_code}") from error
-    except smtplib.SMTPException as error:
-        raise NotTaken(type(error).__name__) from error
-    except TimeoutError as error:
-        raise NotTaken("too_slow") from error
-    except OSError as error:
-        raise NotTaken("unreachable") from error
+    if settings.EMAIL_BACKEND != SMTP:
+        mail.send()  # to the console, a file or nowhere: nothing there can hang
+        return
+    written: Any = mail.message()
+    _hand_over(
+        POSTMAN,
+        {
+            "host": settings.EMAIL_HOST, "port": settings.EMAIL_PORT, "timeout": settings.EMAIL_TIMEOUT,
+            "user": settings.EMAIL_HOST_USER, "password": settings.EMAIL_HOST_PASSWORD, "tls": settings.EMAIL_USE_TLS,
+            "ssl": settings.EMAIL_USE_SSL, "sender": sanitize_address(settings.DEFAULT_FROM_EMAIL, "utf-8"), "to": sanitize_address(address, "utf-8"),
+            "message": written.as_bytes(linesep="\r\n").decode("ascii", "surrogateescape"),
+        },
+    )  # fmt: skip

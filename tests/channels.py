@@ -1,4 +1,4 @@
-"""Real servers that alerts are sent to: one that takes JSON over HTTP, and one that takes mail. Each can be made to refuse or hang."""
+"""Real servers that alerts are sent to: one that takes JSON over HTTP, and one that takes mail. Each can be made to refuse or to drip."""
 
 import json
 import socketserver
@@ -83,7 +83,11 @@ def post_office() -> Iterator[Board]:
             return None
 
         def say(self, line: str) -> None:
-            self.wfile.write(f"{line}\r\n".encode())
+            said = f"{line}\r\n".encode()
+            while board.manner == "drip" and said and not board.is_going.wait(1):
+                self.wfile.write(said[:1])
+                said = said[1:]
+            self.wfile.write(said)
 
         def message(self) -> Message:
             lines = []
@@ -92,6 +96,7 @@ def post_office() -> Iterator[Board]:
             return message_from_bytes(b"".join(lines), policy=default)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hung up is not told
         yield from _serving(server, board)
 
 

@@ -1,7 +1,7 @@
 """A process that dies while it tells staff, or while they decide: nothing is lost; what may come twice is only what was being sent."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,10 +64,11 @@ def test_p7_whoever_dies_over_a_cause_has_done_all_of_it_or_nothing_and_the_next
     assert (Cause.objects.count(), noted("cause_opened")) == (done, done)
     causes.follow(at=timezone.now())
     assert (Cause.objects.get().state, noted("cause_opened")) == ("open", 1)
-    for work, action, owner in (
+    decided: list[tuple[str, str, Callable[[], str | None]]] = [
         ("acknowledge", "cause_acknowledged", lambda: Cause.objects.get().owner),
         ("assign", "assigned", lambda: Intervention.objects.get().assignee),
-    ):
+    ]
+    for work, action, owner in decided:
         assert victims.run(work, orders={f"interventions.decision.{point}": "kill"}) == -9
         fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed the death")
         assert (owner(), noted(action)) == ((None, "user:1")[done], done)

@@ -140,6 +140,19 @@ class TestWhatIsNotTaken:
         assert the().trouble == "SMTPRecipientsRefused"
         assert "example.org" not in caplog.text
 
+    def test_p9_a_mail_server_that_answers_a_byte_a_second_holds_a_worker_no_longer(
+        self, post: Board, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(channels, "SECONDS", 2)
+        post.manner = "drip"
+        alert()
+        assert fakes.milliseconds(deliveries.send_due) < 6000
+        assert (the().state, the().trouble) == (AlertState.WAITING, "too_slow")
+        post.manner = "take"
+        due_again()
+        deliveries.send_due()
+        assert (the().state, len(post.taken)) == (AlertState.SENT, 1)
+
     def test_p10_the_address_is_in_no_log_no_row_and_no_error(self, board: Board, caplog: Any) -> None:
         board.manner = "refuse"
         alert()
