@@ -50,7 +50,7 @@ SYNC_LEASE_SECONDS = ENV.number(
 )  # fmt: skip
 RETRY_RUN_PER_SECOND = ENV.number(
     "RETRY_RUN_PER_SECOND", 200, "How many interventions a second one bulk retry has tried, once the first ones went well.",
-    least=1, most=10_000,
+    least=1, most=250,
 )  # fmt: skip
 
 # When what failed is tried again, and when a person is told.
@@ -104,7 +104,10 @@ SYNC_BREAKER_RAMP_SECONDS = ENV.number(
 
 # What is kept, where, and for how long.
 SYNC_ATTEMPTS_KEPT_DAYS = ENV.number(
-    "SYNC_ATTEMPTS_KEPT_DAYS", 90, "How long records of single tries are kept.", least=1
+    "SYNC_ATTEMPTS_KEPT_DAYS",
+    90,
+    "How long records of single tries, and bulk retries that are over, are kept.",
+    least=1,
 )
 SYNC_LOST_VALUES_KEPT_DAYS = ENV.number(
     "SYNC_LOST_VALUES_KEPT_DAYS", 90, "How long a value that a repair replaced is kept for adoption.", least=1

@@ -43,11 +43,16 @@ ON CONFLICT (operation, entity_id, target) WHERE NOT resolved AND target <> ''
 RETURNING id, xmax = 0
 """
 _CLOSE = """
-UPDATE manual_intervention_log SET resolved = true, state = 'resolved', resolution = %(resolution)s, resolved_at = %(at)s,
-    resolved_by = %(by)s, retry_until = NULL, retry_by = NULL
-WHERE operation = %(operation)s AND target = %(target)s AND NOT resolved
-  AND (entity_id = ANY(%(these)s::text[])) <> %(others)s
-RETURNING id
+WITH live AS (
+    SELECT id, state FROM manual_intervention_log
+    WHERE operation = %(operation)s AND target = %(target)s AND NOT resolved
+      AND (entity_id = ANY(%(these)s::text[])) <> %(others)s
+    ORDER BY id FOR UPDATE)
+UPDATE manual_intervention_log AS item
+SET resolved = true, state = 'resolved', resolution = %(resolution)s, resolved_at = %(at)s, resolved_by = %(by)s,
+    retry_until = NULL, retry_by = NULL
+FROM live WHERE item.id = live.id
+RETURNING item.id, live.state
 """
 
 
@@ -97,6 +102,6 @@ def _close(
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE, words)
-        closed = [row[0] for row in cursor.fetchall()]
-    History.objects.bulk_create(line(i, f"resolved:{resolution}", by, State.OPEN, State.RESOLVED) for i in closed)
+        closed: list[tuple[Any, str]] = cursor.fetchall()
+    History.objects.bulk_create(line(i, f"resolved:{resolution}", by, state, State.RESOLVED) for i, state in closed)
     return closed

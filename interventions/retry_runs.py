@@ -3,20 +3,23 @@
 import csv
 import datetime as dt
 import io
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Count, QuerySet
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Count, Q, QuerySet
 
-from interventions import operations
+from interventions import cleaning, operations
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.items import SYSTEM
 from interventions.models import History, Intervention, RetryOutcome, RetryRun, RetryRunItem, RetryState, State
 from interventions.queries import NEEDS_A_PERSON
+
+logger = logging.getLogger(__name__)
 
 # So many are tried before the rest: one that fails again stops the run, and a person decides.
 CANARIES = 5
@@ -108,11 +111,17 @@ def switch(*, run_id: uuid.UUID, action: str, by: str, at: dt.datetime) -> Retry
 
 
 def advance_all(*, at: dt.datetime) -> int:
-    """Take every run that is under way one step further; gives how many retries were asked for."""
+    """Take every run that is under way one step further, whatever becomes of the others; gives how many were asked for."""
     under_way = RetryRun.objects.exclude(state__in=(RetryState.PLANNED, RetryState.DONE))
     # A run that ended goes on until each of its retries has been answered.
     ids = under_way.filter(retryrunitem__outcome__in=(RetryOutcome.WAITING, RetryOutcome.ASKED)).distinct()
-    return sum(advance(run_id=pk, at=at) for pk in ids.order_by("asked_at").values_list("pk", flat=True))
+    asked = 0
+    for pk in ids.order_by("asked_at").values_list("pk", flat=True):
+        try:
+            asked += advance(run_id=pk, at=at)
+        except DatabaseError as error:
+            logger.warning("interventions.run.step.failed", extra={"run": str(pk), "code": cleaning.code(error)})
+    return asked
 
 
 def advance(*, run_id: uuid.UUID, at: dt.datetime) -> int:
@@ -133,8 +142,8 @@ def advance(*, run_id: uuid.UUID, at: dt.datetime) -> int:
         number = _allowance(run, counts, at)
         asked = _ask(run, number, at) if number else 0
         if run.state in LIVE and not asked and not counts["asked"] and not _has_waiting(run):
-            run.state, run.finished_at = RetryState.DONE, at
-            _note(run, "run_done", SYSTEM, RetryState.RUNNING)
+            before, run.state, run.finished_at = run.state, RetryState.DONE, at
+            _note(run, "run_done", SYSTEM, before)
         run.moved_at = at
         run.save()
         reach("interventions.run.step.before_commit")
@@ -155,6 +164,13 @@ def as_csv(run: RetryRun) -> Iterator[str]:
     for part in run.retryrunitem_set.order_by("pk").iterator(chunk_size=2000):
         label = RetryOutcome(part.outcome).label
         yield _row((str(part.item_id), str(part.person_id), part.target, label, part.at.isoformat() if part.at else ""))
+
+
+def prune(*, at: dt.datetime) -> None:
+    """Forget runs that ended long ago, or were planned then and never started, with their items; history stays."""
+    before = at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)
+    never = Q(state=RetryState.PLANNED, asked_at__lt=before)
+    RetryRun.objects.filter(Q(state__in=ENDED, finished_at__lt=before) | never).delete()
 
 
 def _judge(run: RetryRun, counts: Counter[str]) -> None:
@@ -179,7 +195,11 @@ def _allowance(run: RetryRun, counts: Counter[str], at: dt.datetime) -> int:
 
 def _ask(run: RetryRun, number: int, at: dt.datetime) -> int:
     parts = {p.item_id: p for p in run.retryrunitem_set.filter(outcome=RetryOutcome.WAITING).order_by("pk")[:number]}
-    items = {item.pk: item for item in Intervention.objects.select_for_update().filter(pk__in=parts).order_by("pk")}
+    wanted = Intervention.objects.filter(pk__in=parts).order_by("pk")
+    # Never waited for: whoever holds one item would hold the worker, and with it every run.
+    items = {item.pk: item for item in wanted.select_for_update(skip_locked=True)}
+    held = set(wanted.values_list("pk", flat=True)) - items.keys() if len(items) < len(parts) else set[uuid.UUID]()
+    parts = {item_id: part for item_id, part in parts.items() if item_id not in held}
     for item_id, part in parts.items():
         item = items.get(item_id)
         if item is None or item.resolved:

@@ -76,6 +76,7 @@ def prune() -> None:
     deletion.prune(at=timezone.now())
     repair.prune(at=timezone.now())
     pulse.prune(at=timezone.now())
+    retry_runs.prune(at=timezone.now())
 
 
 def _ring() -> None:

@@ -59,7 +59,9 @@ _LOG = {
     "assignee": None, "snoozed_until": None, "entity_id": "CASE WHEN entity_id ~ '^[0-9]+$' THEN entity_id ELSE 'erased' END",
     "error": "'erased'", "payload": "NULL", "resolution_notes": "NULL", "compared": "NULL",
     # What only mentions them stays open for whoever it is about.
-    "resolved": f"resolved OR coalesce({_THEIRS}, false)", "retry_until": "NULL",
+    # A wish to retry it keeps its end, or it would never lapse.
+    "resolved": f"resolved OR coalesce({_THEIRS}, false)",
+    "retry_until": f"CASE WHEN coalesce({_THEIRS}, false) THEN NULL ELSE retry_until END",
     "state": f"CASE WHEN coalesce({_THEIRS}, false) THEN 'resolved' ELSE state END",
     "resolution": f"CASE WHEN coalesce({_THEIRS}, false) THEN coalesce(resolution, 'superseded') ELSE resolution END",
     "resolved_at": f"CASE WHEN coalesce({_THEIRS}, false) THEN coalesce(resolved_at, now()) ELSE resolved_at END",

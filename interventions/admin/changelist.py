@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from django.contrib.admin import SimpleListFilter
+from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -112,6 +112,8 @@ class DeclaredFilters:
 
     linked_by: ClassVar[tuple[str, ...]] = ()
     list_filter: ClassVar[Any] = ()
+    # They would count the whole table once for each of their values.
+    show_facets = ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Tell whether a parameter is one of those; any other makes the request a bad one."""

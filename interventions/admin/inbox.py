@@ -235,7 +235,7 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     @display(description="")
     def retry_button(self, row: Intervention) -> str:
         """A button of a form that stands above the list."""
-        if row.resolved or not row.target:
+        if row.resolved or not row.target or row.person_id is None:
             return ""
         return format_html(
             '<button type="submit" form="kw-retry" name="item" value="{}" class="kw-button" aria-label="Retry {}">Retry</button>',

@@ -215,6 +215,12 @@ class TestItem:
         both = desk("resolve_intervention").get(RESOLVE, {"item": str(items()[0].pk)}).content.decode()
         assert "There is nothing to compare" in both
 
+    def test_that_nobody_can_retry_has_no_button_for_it(self) -> None:
+        Intervention.objects.create(operation="sync", entity_id="users", target="users", error="All of it.")
+        page = desk("retry_intervention").get(INBOX).text
+        assert 'form="kw-retry" name="item"' not in page
+        assert "_facets" not in page
+
     def test_is_never_pulled_away_under_its_reader(self, refused: list[User]) -> None:
         desk("retry_intervention").post(RETRY, {"item": str(items()[0].pk)})
         page = desk().get(change_page(items()[0])).content.decode()

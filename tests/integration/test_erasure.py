@@ -1,5 +1,6 @@
 """Erasing a person: nothing of theirs is left in any column, file or session; ids and codes stay in history."""
 
+import datetime as dt
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from interventions import operations
 from interventions.models import History, Intervention
 from sync.models import LostValue
 from tests import fakes
@@ -153,10 +155,13 @@ class TestErasing:
         ).exists()
 
     def test_keeps_what_is_about_somebody_else_open(self, zoe: User) -> None:
-        other = Intervention.objects.get(entity_id="batch 7")
+        other, now = Intervention.objects.filter(entity_id="batch 7"), timezone.now()
+        other.update(state="retrying", retry_until=now)
+        pk = other.get().pk
         erase(zoe.pk)
-        other.refresh_from_db()
-        assert (other.resolved, other.payload, other.entity_id) == (False, None, "erased")
+        left = Intervention.objects.get(pk=pk)
+        assert (left.resolved, left.payload, left.entity_id) == (False, None, "erased")
+        assert operations.lapse_retries(at=now + dt.timedelta(seconds=1)) == 1
         assert not Intervention.objects.filter(person_id=zoe.pk, resolved=False).exists()
 
     def test_p2_is_final_whatever_is_tried_late(self, zoe: User, settled: Settle) -> None:

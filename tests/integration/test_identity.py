@@ -88,8 +88,10 @@ class TestAClash:
     def test_clears_its_item_when_it_is_gone(self, pair: tuple[Enrollment, Enrollment]) -> None:
         review()
         Enrollment.objects.filter(pk=pair[1].pk).update(email="her.own@example.org")
+        Intervention.objects.filter(operation=identity.DUPLICATE).update(state="reopened")
         assert review()[identity.DUPLICATE] == (0, 1)
         assert live(identity.DUPLICATE) == []
+        assert History.objects.filter(action="resolved:superseded", from_state="reopened").count() == 1
 
     def test_of_two_applicants_has_a_winner_by_the_rule(self) -> None:
         rejected, pending = (applicant("erin@example.org", status=s) for s in (Status.REJECTED, Status.PENDING))

@@ -1,13 +1,16 @@
 """Bulk retries: a few first, the rest at a bounded rate, every item answered once, and the numbers add up."""
 
 import datetime as dt
+import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from interventions import failpoints, operations, retry_runs
-from interventions.models import History, Intervention, RetryOutcome, RetryRun, RetryState
+from interventions.models import History, Intervention, RetryOutcome, RetryRun, RetryRunItem, RetryState
 from tests import factories, fakes
 from tests.factories import Trouble
 from therapists.models import Enrollment, User
@@ -135,6 +138,33 @@ class TestARun:
         retry_runs.advance_all(at=timezone.now())
         run = to_the_end(run)
         assert counts(run) == {RetryOutcome.FIXED: PEOPLE - 2, RetryOutcome.SKIPPED: 1, RetryOutcome.ALREADY: 1}
+
+    def test_p9_waits_for_nobody_who_holds_an_item_nor_for_a_run_that_fails(
+        self, mended: list[User], second_connection: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        never, poison, run = planned(), started(), started()
+        advance = retry_runs.advance
+
+        def fails(*, run_id: uuid.UUID, at: dt.datetime) -> int:
+            if run_id == poison.pk:
+                raise OperationalError("It cannot be taken further.")
+            return advance(run_id=run_id, at=at)
+
+        monkeypatch.setattr(retry_runs, "advance", fails)
+        first, holder = Intervention.objects.order_by("timestamp", "pk")[0], second_connection()
+        holder.execute("BEGIN")
+        holder.execute("SELECT FROM manual_intervention_log WHERE id = %s FOR UPDATE", [first.pk])
+        fakes.sql("SET lock_timeout = 500")
+        run = step(run)
+        assert counts(run) == {RetryOutcome.ASKED: 4, RetryOutcome.WAITING: PEOPLE - 4}
+        holder.execute("ROLLBACK")
+        assert counts(to_the_end(run)) == {RetryOutcome.FIXED: PEOPLE}
+        fakes.sql("RESET lock_timeout")
+        # What is over, or was never begun, is forgotten once its time has come; what goes on is not.
+        assert never.state == RetryState.PLANNED
+        retry_runs.prune(at=timezone.now() + dt.timedelta(days=91))
+        assert list(RetryRun.objects.all()) == [poison]
+        assert RetryRunItem.objects.count() == PEOPLE
 
     def test_can_be_paused_and_taken_up_again(self, mended: list[User]) -> None:
         run = step(started())
