@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from django.db import connection
 from django.db.models import Case, Max, Q, QuerySet, When
 
 from interventions.handlers import handler
@@ -17,6 +18,13 @@ _NOBODY_TRIES = ~Q(state=State.RETRYING)
 # Filters offer what stands in so many of the newest rows: DISTINCT over the whole log took two thirds of the inbox's
 # time at half a million rows.
 NEWEST_LOOKED_AT = 1000
+_RECENT_KINDS = f"""
+SELECT target, code FROM (SELECT target, code FROM manual_intervention_log WHERE NOT resolved
+                          ORDER BY timestamp DESC LIMIT {NEWEST_LOOKED_AT}) AS live
+UNION
+SELECT target, code FROM (SELECT target, code FROM manual_intervention_log WHERE resolved
+                          ORDER BY resolved_at DESC LIMIT {NEWEST_LOOKED_AT}) AS closed
+"""
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,9 @@ def newer(items: QuerySet[Intervention], since: dt.datetime) -> QuerySet[Interve
 
 def recent_kinds() -> set[tuple[str, str]]:
     """Give the target and code of each of the newest live and the newest resolved items."""
-    live = Intervention.objects.filter(resolved=False).order_by("-timestamp")
-    closed = Intervention.objects.filter(resolved=True).order_by("-resolved_at")
-    return {kind for items in (live, closed) for kind in items.values_list("target", "code")[:NEWEST_LOOKED_AT]}
+    with connection.cursor() as cursor:
+        cursor.execute(_RECENT_KINDS)
+        return set(cursor.fetchall())
 
 
 def bounded_count(items: QuerySet[Intervention]) -> int:

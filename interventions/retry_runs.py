@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from interventions import cleaning, operations
 from interventions.correlation import request_id
@@ -74,9 +75,11 @@ def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetim
                 f" SELECT %s, found.* FROM ({found} LIMIT {MOST_PLANNED}) AS found",
                 [run.pk, *words],
             )
-            if not cursor.rowcount:
-                transaction.set_rollback(True)
-                raise NothingToRetry
+            run.total = cursor.rowcount
+        if not run.total:
+            transaction.set_rollback(True)
+            raise NothingToRetry
+        run.save(update_fields=["total"])
         _note(run, "retry_planned", by, None)
     return run
 
@@ -158,6 +161,11 @@ def report(run: RetryRun) -> Counter[str]:
     return Counter(dict(run.retryrunitem_set.order_by().values_list("outcome").annotate(Count("pk"))))
 
 
+def with_unanswered(runs: "QuerySet[RetryRun]") -> "QuerySet[RetryRun]":
+    """Add to each run how many of its items are `waiting` and `asked`, in one statement that reads those items alone."""
+    return runs.annotate(waiting=_number_of(RetryOutcome.WAITING), asked=_number_of(RetryOutcome.ASKED))
+
+
 def as_csv(run: RetryRun) -> Iterator[str]:
     """Give the report line by line: ids, names of places and words of ours, nothing that a spreadsheet would run."""
     yield _row(("intervention", "person", "target", "outcome", "at (UTC)"))
@@ -171,6 +179,11 @@ def prune(*, at: dt.datetime) -> None:
     before = at - dt.timedelta(days=settings.SYNC_ATTEMPTS_KEPT_DAYS)
     never = Q(state=RetryState.PLANNED, asked_at__lt=before)
     RetryRun.objects.filter(Q(state__in=ENDED, finished_at__lt=before) | never).delete()
+
+
+def _number_of(outcome: RetryOutcome) -> Coalesce:
+    of_run = RetryRunItem.objects.filter(run=OuterRef("pk"), outcome=outcome).order_by().values("run")
+    return Coalesce(Subquery(of_run.values(number=Count("pk"))), 0)
 
 
 def _judge(run: RetryRun, counts: Counter[str]) -> None:

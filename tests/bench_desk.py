@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from interventions import causes
 from interventions.items import Failure
+from interventions.models import RetryRun
 from tests import fakes
 from tests.measuring import Figure
 from therapists.models import User
@@ -22,7 +23,11 @@ from therapists.models import User
 FEW, MANY, OPEN, CAUSES, ROUNDS = 1_000, 1_000_000, 10_000, 40, 7
 # Every list page: so much of its time with FEW, and so many milliseconds in PostgreSQL. A search: so many in all.
 RATIO, DATABASE_MS, SEARCH_MS = 1.3, 30, 300
-INBOX = "admin:interventions_intervention_changelist"
+FILLED = (
+    "manual_intervention_log", "intervention_cause", "intervention_history", "sync_attempt", "sync_ledger",
+    "intervention_retry_run_item", "intervention_retry_run", "intervention_alert", "sync_run", "sync_hold",
+)  # fmt: skip
+INBOX, HISTORY = "admin:interventions_intervention_changelist", "admin:interventions_history_changelist"
 _ITEMS = """
 INSERT INTO manual_intervention_log (operation, entity_id, person_id, target, error, code, cause, attempts, timestamp,
     last_failed_at, resolved, state, resolution, resolved_at, resolved_by)
@@ -47,6 +52,30 @@ _TRIES = """
 INSERT INTO sync_attempt (person_id, target, at, outcome, attempt, duration_ms)
 SELECT person_id, target, timestamp, '23514', 1, 3 FROM manual_intervention_log
 """
+_RUNS = """
+WITH run AS (
+    INSERT INTO intervention_retry_run (id, title, cause, state, asked_by, asked_at, is_past_canary, total)
+    SELECT gen_random_uuid(), 'run ' || n, '', CASE n WHEN 1 THEN 'running' ELSE 'done' END, 'user:1',
+        now() - make_interval(hours => n), true, %(of_run)s
+    FROM generate_series(1, 40) AS n RETURNING id, state)
+INSERT INTO intervention_retry_run_item (run_id, item_id, person_id, target, outcome)
+SELECT run.id, gen_random_uuid(), n, 'users', CASE WHEN run.state = 'running' AND n %% 2 = 0 THEN 'waiting' ELSE 'fixed' END
+FROM run, generate_series(1, %(of_run)s) AS n
+"""
+_ALERTS = """
+INSERT INTO intervention_alert (subject, level, kind, says, advice, path, items, people, since, raised_at, told_at, ended_at)
+SELECT 'cause:' || n, 2, 'raised', 'says', '', '/', 0, 0, now(), now(), now(), CASE WHEN n > 10 THEN now() END
+FROM generate_series(1, %(some)s) AS n
+"""
+_REPAIRS = """
+INSERT INTO sync_run (id, kind, state, asked_by, asked_at, until_person, is_for_workers, rounds, plan, tally)
+SELECT gen_random_uuid(), 'repair', 'done', 'user:1', now() - make_interval(hours => n), 1, true, 0, '{}', '{}'
+FROM generate_series(1, %(some)s) AS n
+"""
+_HOLDS = """
+INSERT INTO sync_hold (target, opened_at, decided_at, decided_by, is_released)
+SELECT 'users', now() - make_interval(hours => n), now(), 'user:1', true FROM generate_series(1, %(some)s) AS n
+"""
 _OWED = """
 INSERT INTO sync_ledger (person_id, target, desired_revision, owed_since, attempts, last_error_code, is_paused,
     applied_revision, verified_revision, crashes)
@@ -56,11 +85,12 @@ SELECT person_id, target, 1, timestamp, 3, '23514', false, 0, 0, 0 FROM manual_i
 
 @dataclass
 class Visit:
-    """What one page cost: milliseconds of a whole answer, of those in PostgreSQL, and the number of queries."""
+    """What one page cost: milliseconds of a whole answer, of those in PostgreSQL; queries, and the rows they gave."""
 
     whole: float
     database: float
     queries: int
+    rows: int
 
 
 @dataclass
@@ -69,6 +99,7 @@ class _Watch:
 
     database: float = 0.0
     queries: int = 0
+    rows: int = 0
 
     def __call__(self, execute: Callable[..., Any], sql: str, words: Any, many: bool, context: Any) -> Any:
         started = time.perf_counter()
@@ -77,6 +108,7 @@ class _Watch:
         finally:
             self.database += (time.perf_counter() - started) * 1000
             self.queries += 1
+            self.rows += max(0, context["cursor"].rowcount)
 
 
 def fill(number: int, *, open_items: int) -> None:
@@ -85,12 +117,15 @@ def fill(number: int, *, open_items: int) -> None:
         person_id=0, target="therapist_profiles", code="23514", failure_class="permanent", detail="rule_", attempts=1
     ).cause
     words: dict[str, str | int] = {"cause": cause, "causes": CAUSES, "open": open_items, "last": number}
+    words |= {"some": max(60, number // 1_000), "of_run": number // 100}
     with fakes.asleep(), connection.cursor() as cursor:
-        for table in ("manual_intervention_log", "intervention_history", "sync_attempt", "sync_ledger"):
+        for table in FILLED:
             cursor.execute(f"DELETE FROM {table}")
         cursor.execute(_ITEMS, words)
         for statement in (_HISTORY, _TRIES, _OWED):
             cursor.execute(statement)
+        for statement in (_RUNS, _ALERTS, _REPAIRS, _HOLDS):
+            cursor.execute(statement, words)
     fakes.sql("VACUUM ANALYZE")
     causes.follow(at=fakes.sql("SELECT now()")[0][0])
 
@@ -100,11 +135,18 @@ def pages(client: Client) -> dict[str, str]:
     front = client.get(reverse("admin:index")).content.decode()
     lists = sorted(set(re.findall(r'href="(/admin/[^"?#]*)"', front.partition('id="nav-sidebar"')[2])))
     found = {address: address for address in lists if "log" not in address.rsplit("/", 2)[-2]}
-    inbox = reverse(INBOX)
+    inbox, causes_page, history = reverse(INBOX), reverse("admin:causes"), reverse(HISTORY)
+    run = RetryRun.objects.order_by("-asked_at")[0]
+    found |= {
+        causes_page: causes_page, "one cause": reverse("admin:cause", args=[causes.live().order_by("fingerprint")[0].pk]),
+        "one bulk retry": reverse("admin:retry_run", args=[run.pk]), "history of staff": f"{history}?action=snoozed",
+        "history of somebody": f"{history}?q=user:7",
+    }  # fmt: skip
     shown = client.get(inbox).content.decode()
     for query in sorted(set(re.findall(r'href="(\?(?:tab|cause__exact|cause)=[^"]*)"', shown)))[:10]:
         found[f"{inbox}{query}"[:60]] = inbox + query.replace("&amp;", "&")
-    return found | {"page 9": f"{inbox}?tab=all&p=9", "of a target": f"{inbox}?tab=all&target=therapist_profiles"}
+    narrowed = {"page 9": "p=9", "of a target": "target=therapist_profiles", "of a rare code": "code=22001"}
+    return found | {f"all, {name}": f"{inbox}?tab=all&{words}" for name, words in narrowed.items()}
 
 
 def searches(client: Client) -> dict[str, str]:
@@ -129,9 +171,9 @@ def visited(client: Client, address: str, rounds: int) -> Visit:
         watch = _Watch()
         with connection.execute_wrapper(watch):
             spent = measuring.seconds(lambda: _opened(client, address)) * 1000
-        found.append(Visit(spent, watch.database, watch.queries))
-    return Visit(
-        statistics.median(v.whole for v in found), statistics.median(v.database for v in found), found[0].queries
+        found.append(Visit(spent, watch.database, watch.queries, watch.rows))
+    return replace(
+        found[0], whole=statistics.median(v.whole for v in found), database=statistics.median(v.database for v in found)
     )
 
 
@@ -155,7 +197,8 @@ def measure(
 ) -> tuple[dict[str, tuple[Visit, Visit]], dict[str, Visit]]:
     """Open every list with few and with many interventions on record, and search among the many."""
     with signed_in() as client:
-        fill(few, open_items=few // 2)
+        # Nearly all of them open, so that the page of one cause is as full as later.
+        fill(few, open_items=few * 24 // 25)
         first = {name: visited(client, address, rounds) for name, address in pages(client).items()}
         fill(many, open_items=open_items)
         second = {name: visited(client, address, rounds) for name, address in pages(client).items()}

@@ -96,7 +96,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
     for table, columns in {
         "intervention_history": "id at actor action object_type object_id from_state to_state run_id request_id",
         "failed_request": "id operation hour number",
-        "intervention_retry_run": "id title cause state asked_by asked_at started_at moved_at finished_at is_past_canary",
+        "intervention_retry_run": "id title cause state asked_by asked_at started_at moved_at finished_at is_past_canary total",
         "intervention_retry_run_item": "id run_id item_id person_id target outcome at",
         "intervention_alert": "id subject level kind says advice path items people since raised_at told_at ended_at",
         "intervention_alert_delivery": "id alert_id digest_id kind channel state made_at next_attempt_at attempts lease_until"

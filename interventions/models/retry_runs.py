@@ -56,6 +56,8 @@ class RetryRun(RunRecord):
     # What came later is not part of it.
     asked_at = models.DateTimeField()
     is_past_canary = models.BooleanField(default=False)
+    # How many items it was planned with; none come later, so nobody counts them again.
+    total = models.IntegerField(db_default=0)
 
     class Meta:
         db_table = "intervention_retry_run"

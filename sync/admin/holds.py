@@ -1,5 +1,6 @@
 """Held deletions: what was deleted, and a person's decision about it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,7 +14,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from interventions.admin import sentences
-from interventions.admin.changelist import DeclaredFilters
+from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.records import OnRecord
 from interventions.search import id_in
 from sync import deletion
@@ -28,6 +29,19 @@ RELEASED = "They take effect now: {number} deletions are being carried out."
 REJECTED = "Rejected: the copies stay as they are. Bring the rows back; they are linked and kept equal as before."
 
 
+class HeldList(BoundedList):
+    """A page of holds that know who decided them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page, then the names in one query."""
+        super().get_results(request)
+        rows = list(self.result_list)
+        names = sentences.who({row.decided_by for row in rows if row.decided_by})
+        for row in rows:
+            row.told = _told(row, names)
+        self.result_list = rows
+
+
 @admin.register(Hold)
 class Holds(OnRecord, DeclaredFilters, ModelAdmin):
     """Deletions that came in masses. Nothing is added, edited or deleted here."""
@@ -35,6 +49,10 @@ class Holds(OnRecord, DeclaredFilters, ModelAdmin):
     list_display = ("what", "opened_at", "standing")
     list_display_links = ("what",)
     ordering = ("-id",)
+    list_per_page = 25
+    list_max_show_all = 25
+    show_full_result_count = False
+    paginator = BoundedPaginator
     empty_text = "Nothing was deleted in masses. When it is, it waits here for a person's decision."
 
     class Media:
@@ -46,9 +64,14 @@ class Holds(OnRecord, DeclaredFilters, ModelAdmin):
         return str(row)
 
     @display(description="State")
-    def standing(self, row: Hold) -> str:
+    def standing(self, row: Any) -> str:
         """Say what was decided, and by whom."""
-        return _told(row)
+        told: str = row.told
+        return told
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[HeldList]:
+        """Use the list that looks names up a page at a time."""
+        return HeldList
 
     def get_urls(self) -> list[URLPattern]:
         """Add the address of decisions."""
@@ -106,10 +129,10 @@ class Holds(OnRecord, DeclaredFilters, ModelAdmin):
         return back
 
 
-def _told(hold: Hold) -> str:
+def _told(hold: Hold, names: Mapping[str, str] | None = None) -> str:
     if hold.decided_at is None:
         return "Waits for a decision."
     actor = hold.decided_by or "system"
     ago = timesince(hold.decided_at, timezone.now()).split(",")[0]
     word = "let them take effect" if hold.is_released else "rejected them"
-    return f"{sentences.who([actor])[actor]} {word} {ago} ago."
+    return f"{(names or sentences.who([actor]))[actor]} {word} {ago} ago."
