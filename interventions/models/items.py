@@ -112,6 +112,9 @@ class Intervention(models.Model):
                 condition=Q(resolved=False),
             ),
             models.Index(fields=["-timestamp", "id"], name="intervention_newest"),
+            # What was opened for one reason long ago, found among all that came later.
+            models.Index(fields=["cause", "-timestamp"], name="intervention_cause_newest"),
+            models.Index(fields=["code", "-timestamp"], name="intervention_code_newest"),
             models.Index(
                 fields=["assignee"],
                 name="intervention_by_assignee",

@@ -1,6 +1,7 @@
 """What is only written down: who did what and when, and how often requests failed."""
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -49,9 +50,16 @@ class History(models.Model):
         verbose_name_plural = "history"
         default_permissions = ("view",)
         indexes = [
-            models.Index(fields=["object_type", "object_id", "id"], name="history_of_object"),
+            models.Index(fields=["object_id", "object_type", "id"], name="history_of_object"),
             models.Index(fields=["at"], name="history_at"),
-        ]
+            # For the search and the filter of the page. What is frequent is found without, and does not pay for them.
+            models.Index(fields=["actor", "id"], name="history_of_actor", condition=~Q(actor="system")),
+            models.Index(fields=["request_id"], name="history_of_request", condition=~Q(request_id="")),
+            models.Index(
+                fields=["action", "id"], name="history_of_action",
+                condition=~Q(action="opened") & ~Q(action="resolved:auto"),
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_type} {self.object_id}"
