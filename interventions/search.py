@@ -3,7 +3,7 @@
 import uuid
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from interventions.arrays import array
@@ -23,10 +23,6 @@ WITH recent AS MATERIALIZED (
      ORDER BY resolved_at DESC LIMIT {RESOLVED_LOOKED_AT}))
 SELECT array_agg(id) FILTER (WHERE strpos(lower(error), lower(%(words)s)) > 0), array_agg(DISTINCT person_id) FROM recent
 """
-_OF_PEOPLE = f"""
-SELECT id FROM manual_intervention_log WHERE person_id = ANY(%(people)s::bigint[])
-ORDER BY person_id, target LIMIT {OPEN_LOOKED_AT}
-"""
 
 
 def id_in(words: str) -> int | None:
@@ -37,11 +33,15 @@ def id_in(words: str) -> int | None:
 def narrowed(items: "QuerySet[Intervention]", words: str) -> "QuerySet[Intervention]":
     """Narrow to the items that the words name, tell of, or whose person they name."""
     # As one text: thousands of parameters take longer than the answer.
-    return items.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [array(map(str, matching(words)))]))
+    return items.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [array(map(str, matching(words, items)))]))
 
 
-def matching(words: str) -> list[uuid.UUID]:
-    """Give the ids of the items that the words name, tell of, or whose person they name; in no order."""
+def matching(words: str, items: "QuerySet[Intervention]") -> list[uuid.UUID]:
+    """
+    Give the ids of the items that the words name, tell of, or whose person they name; in no order.
+
+    Of the persons' items only those that are among `items`, the others as they are.
+    """
     try:
         return [uuid.UUID(words)]
     except ValueError:
@@ -53,7 +53,11 @@ def matching(words: str) -> list[uuid.UUID]:
         people = set(handler().find(words, among=[person for person in concerned or () if person is not None]))
         if (person := id_in(words)) is not None:
             people.add(person)
-        if people:
-            cursor.execute(_OF_PEOPLE, {"people": array(sorted(people))})
-            found |= {row[0] for row in cursor.fetchall()}
+    if people:
+        found.update(_of_people(items, people))
     return list(found)
+
+
+def _of_people(items: "QuerySet[Intervention]", people: set[int]) -> "QuerySet[Intervention, uuid.UUID]":
+    named = RawSQL("person_id = ANY(%s::bigint[])", [array(sorted(people))], output_field=BooleanField())
+    return items.filter(named).order_by("person_id", "target").values_list("pk", flat=True)[:OPEN_LOOKED_AT]

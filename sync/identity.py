@@ -88,8 +88,8 @@ def find_by_earlier_address(words: str, *, among: Collection[int] | None = None,
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT DISTINCT person_id FROM {aliases.table} WHERE strpos(lower({aliases.spelling}), lower(%s)) > 0"
-            " AND (%s::bigint[] IS NULL OR person_id = ANY(%s::bigint[])) ORDER BY person_id LIMIT %s",
-            [words, *[None if among is None else array(among)] * 2, limit],
+            f"{'' if among is None else ' AND person_id = ANY(%s::bigint[])'} ORDER BY person_id LIMIT %s",
+            [words, *([] if among is None else [array(among)]), limit],
         )
         return [row[0] for row in cursor.fetchall()]
 

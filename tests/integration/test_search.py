@@ -24,7 +24,10 @@ def people() -> list[User]:
 
 
 def found(words: str) -> set[int | None]:
-    return {item.person_id for item in Intervention.objects.filter(pk__in=search.matching(words))}
+    return {
+        item.person_id
+        for item in Intervention.objects.filter(pk__in=search.matching(words, Intervention.objects.all()))
+    }
 
 
 def test_finds_by_name_address_and_ids(people: list[User]) -> None:
@@ -57,7 +60,7 @@ def test_of_words_only_the_newest_are_read_and_whole_addresses_find_all(
 
 def test_reads_no_text_of_the_whole_log(people: list[User]) -> None:
     with CaptureQueriesContext(connection) as asked:
-        search.matching("refused")
+        search.matching("refused", Intervention.objects.all())
     of_the_log = [query["sql"] for query in asked.captured_queries if "manual_intervention_log" in query["sql"]]
     assert of_the_log
     assert all("LIMIT" in statement for statement in of_the_log)
