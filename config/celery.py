@@ -50,9 +50,14 @@ def look_after_sessions(**_: Any) -> None:
     close_old_connections()
 
 
+@task_prerun.connect(dispatch_uid="keepwell.worker.begins")
 @task_postrun.connect(dispatch_uid="keepwell.worker")
 def tell_of_worker(task: Any = None, **_: Any) -> None:
-    """Let a worker's tasks tell that it lives: a worker that hangs in one says nothing."""
+    """
+    Let a worker's tasks tell that it lives: a worker that hangs in one says nothing more.
+
+    Before the first one, too: it may be the one that looks who is silent.
+    """
     pulse.give(WORKER, str(getattr(getattr(task, "request", None), "hostname", "") or ""))
 
 

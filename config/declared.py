@@ -172,7 +172,9 @@ ALERT_PAGE_HOURS = ENV.number(
     24,
     "What nobody acknowledged for so long, and what has been owed unnoticed for so long, is urgent.",
 )
-ALERT_URGENT_MINUTES = ENV.number("ALERT_URGENT_MINUTES", 5, "Verification that is behind for longer is urgent.")
+ALERT_URGENT_MINUTES = ENV.number(
+    "ALERT_URGENT_MINUTES", 5, "Verification that is behind, and workers or beat that are silent, for longer is urgent."
+)
 ALERT_OWED_MINUTES = ENV.number(
     "ALERT_OWED_MINUTES",
     30,

@@ -9,3 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["OPTIONS"]["pool"] = settings.WEB_POOL
 
 application = get_wsgi_application()
+
+from interventions.watchman import Watchman  # noqa: E402 - needs every app to be loaded
+
+# The web lives where workers and beat are dead, and can say so.
+Watchman().start()

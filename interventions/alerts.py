@@ -44,9 +44,11 @@ def bounds() -> Bounds:
     )
 
 
-def look(*, at: dt.datetime) -> int:
+def look(*, at: dt.datetime, is_on_duty: bool = True) -> int:
     """
     Write down who is to be told of what now, and each message that follows; gives the number of alerts.
+
+    Only who `is_on_duty` counts as having looked; whoever stands in for them does not.
 
     One transaction, in which nothing is sent. While somebody else looks, nothing is done. What is behind but cannot be
     read keeps its alerts; causes are told of all the same.
@@ -55,7 +57,8 @@ def look(*, at: dt.datetime) -> int:
         AlertWatch.objects.bulk_create([AlertWatch()], ignore_conflicts=True)
         if AlertWatch.objects.select_for_update(skip_locked=True).first() is None:
             return 0
-        AlertWatch.objects.update(looked_at=at)
+        if is_on_duty:
+            AlertWatch.objects.update(looked_at=at)
         lagging = _lags()
         told = _ended(at, lagging) | _raised(at, lagging)
         reach("interventions.alert.before_commit")

@@ -1,4 +1,4 @@
-"""What the engine has staff told of by age: what is owed and nobody was told of, and urgent facts that are behind."""
+"""What the engine has staff told of by age: what is owed unnoticed, urgent facts that are behind, and who is silent."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from interventions import handlers
 from interventions.handlers import Lag
+from sync import pulse
 from sync.backoff import Urgency
 from sync.differences import Comparison
 from sync.mirrors import declaration
@@ -54,6 +55,7 @@ def lags() -> list[Lag]:
     return [
         *_unattended(now - dt.timedelta(minutes=settings.ALERT_OWED_MINUTES)),
         *_urgent(now - dt.timedelta(minutes=settings.ALERT_URGENT_MINUTES)),
+        *_silent(now - dt.timedelta(minutes=settings.ALERT_URGENT_MINUTES)),
     ]
 
 
@@ -100,6 +102,27 @@ def _differing(
         # What cannot be compared counts as behind: nobody can say that it is not.
         return [(entity, fact) for entity in owed for fact in facts]
     return [((one.person_id, probe.target), probe.fact) for one in found for probe in one.probes if probe.fact in facts]
+
+
+def _silent(before: dt.datetime) -> list[Lag]:
+    """Tell that all workers or beat have given no sign of life; of those who never gave one nothing is known."""
+    newest: dict[str, dt.datetime] = {}
+    for sign in pulse.signs():
+        newest[sign.role] = max(sign.at, newest.get(sign.role, sign.at))
+    silent = {role: at for role, at in newest.items() if at < before}
+    if not silent:
+        return []
+    says = {
+        (pulse.BEAT,): "Beat gives no sign of life: nobody wakes the workers.",
+        (pulse.WORKER,): "No worker gives a sign of life: nothing is brought in line.",
+    }
+    return [
+        Lag(
+            name="silent", since=min(silent.values()), people=0, is_urgent=True, path=reverse("admin:index"),
+            says=says.get(tuple(silent), "Neither workers nor beat give a sign of life: nothing is brought in line."),
+            advice="Start them, and look into their logs of that time. What is owed is kept, and follows by itself.",
+        )
+    ]  # fmt: skip
 
 
 def _behind(fact: str, entities: dict[tuple[int, str], dt.datetime]) -> Lag:

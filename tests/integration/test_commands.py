@@ -221,10 +221,13 @@ class TestConnections:
         )
         assert "pool" not in said.stderr
 
-    def test_the_web_has_one(self, transactional_db: None) -> None:
-        look = "import config.wsgi; from django.db import connection as c; c.ensure_connection(); print(c.pool.max_size); c.close_pool()"
+    def test_the_web_has_one_and_a_watch(self, transactional_db: None) -> None:
+        look = (
+            "import config.wsgi, threading; from django.db import connection as c; c.ensure_connection();"
+            " print(c.pool.max_size, *(t.name for t in threading.enumerate() if t.name == 'watchman')); c.close_pool()"
+        )
         said = self.told("-c", look, DATABASE_URL=fakes.database_url(), WEB_THREADS="3")
-        assert said.stdout.strip() == "5"
+        assert said.stdout.strip() == "5 watchman"
 
 
 class TestSeedAcceptance:
