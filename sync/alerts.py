@@ -112,7 +112,7 @@ def _silent(before: dt.datetime) -> list[Lag]:
     silent = {role: at for role, at in newest.items() if at < before}
     if not silent:
         return []
-    says = {
+    says: dict[tuple[str, ...], str] = {
         (pulse.BEAT,): "Beat gives no sign of life: nobody wakes the workers.",
         (pulse.WORKER,): "No worker gives a sign of life: nothing is brought in line.",
     }

@@ -1,7 +1,6 @@
 """Dead workers and a dead beat are told of, by whoever lives."""
 
 import datetime as dt
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,15 +103,17 @@ def test_while_workers_look_nobody_stands_in_for_them(board: Board) -> None:
     assert not Alert.objects.exists()
 
 
-def test_p7_the_watch_outlives_a_database_that_cannot_be_read_and_keeps_no_connection(board: Board) -> None:
+def test_p7_the_watch_outlives_a_database_that_cannot_be_read_and_keeps_no_connection(
+    board: Board, caplog: Any
+) -> None:
     signs(worker=7)
     looked(minutes=7)
     watch = Watchman(every_seconds=0.01)
+    caplog.set_level("INFO")
     with fakes.renamed("intervention_alert_watch", "looked_at"):
         watch.start()
-        threading.Event().wait(0.1)
-        assert watch.is_alive()
+        fakes.wait_until(lambda: caplog.text.count("watch.unread") > 1, what="it has looked in vain, and again")
     fakes.wait_until(lambda: board.taken, what="the web has told")
     watch.stop()
     assert len(board.taken) == 1
-    assert fakes.sql(fakes.OTHERS) == []
+    fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed that it hung up")
