@@ -1,15 +1,17 @@
 """The daily digest: made once for each day however many ask, from its hour on, also after a pause of any length."""
 
 import datetime as dt
+from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Q
+from django.urls import reverse
 
 from interventions import alerts, causes, channels, fingerprint, reasons
-from interventions.handlers import handler, lags
+from interventions.handlers import handler, lags, works
 from interventions.models import AlertDelivery, Digest, Intervention, RetryRun, RetryState, State
 from interventions.retry_runs import report
 
@@ -62,6 +64,7 @@ def gather(*, since: dt.datetime, at: dt.datetime) -> dict[str, Any]:
         "causes": [_cause(one) for one in standing],
         "more_causes": max(0, causes.live().count() - len(standing)),
         "runs": [_run(run) for run in _runs(since)],
+        "works": [asdict(work) for work in works(since)[:RUNS]],
         "undelivered": alerts.undelivered(at=at).count(),
         "behind": _behind(),
     }
@@ -83,6 +86,8 @@ def told(digest: Digest) -> dict[str, Any]:
             for cause in content["causes"]
         ],
         "runs": [run | {"state": RetryState(run["state"]).label} for run in content["runs"]],
+        # Digests from before repairs were told of have none.
+        "works": content.get("works", []),
         "behind": content["behind"]
         and [lag | {"since": dt.datetime.fromisoformat(lag["since"])} for lag in content["behind"]],
         "is_behind_known": content["behind"] is not None,
@@ -112,14 +117,18 @@ def _words(cause: dict[str, Any], at: dt.datetime) -> dict[str, Any]:
 
 def _runs(since: dt.datetime) -> list[RetryRun]:
     under_way = Q(state__in=[RetryState.CANARY, RetryState.RUNNING, RetryState.PAUSED, RetryState.STOPPED])
-    return list(RetryRun.objects.filter(Q(asked_at__gt=since) | under_way).order_by("-asked_at")[:RUNS])
+    return list(
+        RetryRun.objects.filter(Q(asked_at__gt=since) | Q(finished_at__gt=since) | under_way).order_by("-asked_at")[
+            :RUNS
+        ]
+    )
 
 
 def _run(run: RetryRun) -> dict[str, Any]:
     counts = report(run)
     return {
         "title": run.title, "state": run.state, "total": sum(counts.values()), "fixed": counts["fixed"],
-        "failed": counts["failed"],
+        "failed": counts["failed"], "path": reverse("admin:retry_run", args=[run.pk]),
     }  # fmt: skip
 
 

@@ -82,6 +82,16 @@ class Lag:
     is_urgent: bool = False
 
 
+@dataclass(frozen=True)
+class Work:
+    """A run of whoever retries. `title`, `state` and the outcomes in `counts` are words; `path` is its page."""
+
+    title: str
+    state: str
+    counts: tuple[tuple[str, int], ...]
+    path: str
+
+
 class NotAdoptable(Exception):
     """The value cannot become the source's; the message says why, in words for staff and without the value."""
 
@@ -141,6 +151,7 @@ class Handler(Protocol):
 _handlers: list[Handler] = []
 _pages: dict[str, Callable[[str], str]] = {}
 _lags: list[Callable[[], Sequence[Lag]]] = []
+_works: list[Callable[[dt.datetime], Sequence[Work]]] = []
 
 
 def register_page(operation: str, address: Callable[[str], str]) -> None:
@@ -161,6 +172,16 @@ def register_lags(read: Callable[[], Sequence[Lag]]) -> None:
 def lags() -> list[Lag]:
     """Give what is behind now, as whoever knows it tells."""
     return [lag for read in _lags for lag in read()]
+
+
+def register_works(read: Callable[[dt.datetime], Sequence[Work]]) -> None:
+    """Say who knows of runs beside bulk retries; `read` gives those that began, moved or ended since a moment."""
+    _works[:] = [read]
+
+
+def works(since: dt.datetime) -> list[Work]:
+    """Give the runs since then, newest first, as whoever has them tells."""
+    return [work for read in _works for work in read(since)]
 
 
 def register(handler: Handler) -> None:

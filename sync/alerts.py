@@ -1,22 +1,27 @@
 """What the engine has staff told of by age: what is owed unnoticed, urgent facts that are behind, and who is silent."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.models import Q
 from django.urls import reverse
 
 from interventions import handlers
-from interventions.handlers import Lag
-from sync import pulse
+from interventions.handlers import Lag, Work
+from sync import pulse, runs
 from sync.backoff import Urgency
 from sync.differences import Comparison
 from sync.mirrors import declaration
+from sync.models import Run, RunState
 from sync.schedule import urgency
 
 # So many of the oldest owed rows of a target are looked at. More of them mean an alert of their cause in any case.
 MOST_ASKED, MOST_COMPARED = 10_000, 1_000
+MOST_TOLD = 10
+OUTCOMES = {"undone": "given back", "kept": "changed since", "waiting": "in somebody's hands"}
 # What failed for good has its item, and what staff switched off has their decision: both are told of as what they are.
 _UNATTENDED = f"""
 SELECT target, min(at), count(DISTINCT person_id) FROM (
@@ -59,9 +64,28 @@ def lags() -> list[Lag]:
     ]
 
 
+def repairs(since: dt.datetime) -> list[Work]:
+    """Give the repairs, and undos of them, that were asked for or ended since then, or are under way; newest first."""
+    wanted = Q(asked_at__gt=since) | Q(finished_at__gt=since) | Q(state__in=[RunState.RUNNING, RunState.PAUSED])
+    return [
+        Work(str(run), RunState(run.state).label, _outcomes(run), reverse("run", args=[run.pk]))
+        for run in Run.objects.filter(wanted).order_by("-asked_at")[:MOST_TOLD]
+    ]
+
+
 def register() -> None:
-    """Offer them to the desk."""
+    """Offer both to the desk."""
     handlers.register_lags(lags)
+    handlers.register_works(repairs)
+
+
+def _outcomes(run: Run) -> tuple[tuple[str, int], ...]:
+    """Count what came of a run's rows, without the reasons why some were left."""
+    counts = Counter[str]()
+    for outcome, number in runs.report(run).items():
+        kind = outcome.partition(": ")[0]
+        counts[OUTCOMES.get(kind, kind)] += number
+    return tuple(sorted(counts.items(), key=lambda one: (one[0] != "written", one[0])))
 
 
 def _unattended(before: dt.datetime) -> list[Lag]:

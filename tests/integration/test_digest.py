@@ -10,9 +10,13 @@ from django.utils import timezone
 
 from interventions import causes, digest, handlers, items, messages, retry_runs
 from interventions.handlers import Lag
-from interventions.models import AlertDelivery, Cause, Digest, Intervention, Resolution
+from interventions.models import AlertDelivery, Cause, Digest, Intervention, Resolution, RetryRun
+from sync import repair
+from sync import runs as sync_runs
+from sync.models import Run, RunState
 from tests import fakes
-from tests.factories import Cast
+from tests.factories import Cast, therapists
+from therapists.models import Profile
 
 UTC = dt.UTC
 NOW = dt.datetime(2026, 11, 22, 8, tzinfo=UTC)
@@ -126,6 +130,36 @@ class TestWhatItSays:
             assert "/admin/targets/users/" in said
             assert "/admin/notices/2026-11-22/" in said
         assert message.title == "[Keepwell] 7 interventions open, 6 new, 2 resolved"
+
+    def test_lists_the_runs_of_the_day_with_their_numbers(self) -> None:
+        people = therapists(3)
+        with fakes.asleep():
+            Profile.objects.filter(user__in=people[:2]).update(bio="Drifted.")
+        mended = sync_runs.ask_for_repair(by="user:1", state=RunState.RUNNING)
+        while repair.advance(mended.pk):
+            pass
+        undo = sync_runs.ask_for_undo(of=mended.pk, by="user:1")
+        old = sync_runs.ask_for_repair(by="user:1", state=RunState.CANCELLED)
+        at = timezone.now()
+        Run.objects.filter(pk=old.pk).update(asked_at=at - dt.timedelta(days=2))
+        # Asked for long ago, and ended today.
+        Run.objects.filter(pk=mended.pk).update(asked_at=at - dt.timedelta(days=2))
+        opened(1, 3)
+        run = retry_runs.plan(items=Intervention.objects.all(), title="profiles", by="user:1", at=at)
+        RetryRun.objects.filter(pk=run.pk).update(asked_at=at - dt.timedelta(days=2), state="done", finished_at=at)
+        assert digest.make_due(at=at) is not None
+        made = Digest.objects.get()
+        told = digest.told(made)
+        assert [(work["title"], work["state"], work["counts"]) for work in told["works"]] == [
+            (str(undo), "Running", []),
+            (str(mended), "Done", [["written", 2]]),
+        ]
+        assert [(r["title"], r["state"]) for r in told["runs"]] == [("profiles", "Done")]
+        message = messages.of_digest(made)
+        for said in (message.text, message.html):
+            assert "Done: 2 written" in said
+            assert f"{mended.pk}" in said
+            assert f"{run.pk}" in said
 
     def test_holds_nobodys_name_on_record(self, cast: Cast) -> None:
         opened(cast.ada.pk, cast.ada.pk + 1, at=timezone.now())
