@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import transaction
-
+from interventions import patience
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import Cause, CauseState, History, Intervention
@@ -163,7 +162,7 @@ def unsnooze_item(*, item_id: uuid.UUID, by: str, at: dt.datetime) -> Interventi
 @contextmanager
 def _deciding(model: type[_Found], pk: uuid.UUID) -> Iterator[_Found]:
     """Hold the row, as it stands when nobody else can change it; commit what was decided about it with its line."""
-    with transaction.atomic():
+    with patience.bounded():
         found = model._default_manager.select_for_update().get(pk=pk)
         yield found
         reach("interventions.decision.before_commit")

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from interventions import cleaning, entries, spool
+from interventions import cleaning, entries, patience, spool
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # More at a time would hold their rows longer than the workers should wait.
 MOST_AT_ONCE = 1000
+NOT_AS_SEEN = "It differs otherwise than when the page was opened. Look at it as it is now, then decide."
 # What callers report shares a commit, so many at a time.
 MOST_TOGETHER = 500
 
@@ -54,7 +55,7 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
     SYNC_LEASE_SECONDS lapses, and the item needs a person again.
     """
     report = Report()
-    with transaction.atomic():
+    with patience.bounded():
         locked = list(items.select_for_update().order_by("pk")[: MOST_AT_ONCE + 1])
         report.left, locked = max(0, len(locked) - MOST_AT_ONCE), locked[:MOST_AT_ONCE]
         started: list[Intervention] = []
@@ -98,15 +99,18 @@ def wake() -> None:
     handler().wake()
 
 
-def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_accept: bool, at: dt.datetime) -> Report:
+def mark_resolved(
+    *, items: "QuerySet[Intervention]", by: str, note: str, may_accept: bool, at: dt.datetime,
+    seen: Mapping[str, str] | None = None,
+) -> Report:  # fmt: skip
     """
     Resolve the items whose both sides are equal now; accept a difference only with a note from who may.
 
     Both sides are read in this transaction, while no worker writes them. An item that stays different and unaccepted
-    stays open, and says why.
+    stays open, and says why. `seen`: item to the digest of what the person saw; no other difference is accepted.
     """
     report = Report()
-    with transaction.atomic():
+    with patience.bounded():
         # As workers do, who come to the items last: nothing is mended between the look and the decision.
         handler().hold(_entities(items))
         locked = list(items.select_for_update().order_by("id"))
@@ -126,6 +130,10 @@ def mark_resolved(*, items: "QuerySet[Intervention]", by: str, note: str, may_ac
                 resolution = Resolution.VERIFIED
                 report.done += 1
                 verified += [entity] if entity else []
+            elif seen and comparison is not None and seen.get(str(item.pk), comparison.digest) != comparison.digest:
+                report.refused += 1
+                report.problems[str(item.pk)] = NOT_AS_SEEN
+                continue
             elif may_accept and note.strip():
                 resolution = Resolution.ACCEPTED
                 report.accepted += 1
@@ -155,7 +163,7 @@ def adopt_value(*, value_id: int, fact: str, by: str) -> Entity:
 
     One transaction with its line of history, which names the fact and never the value. Raises NotAdoptable.
     """
-    with transaction.atomic():
+    with patience.bounded():
         person_id, target = handler().adopt(value_id, fact)
         History.objects.create(
             actor=by, action=f"adopted:{fact}", object_type="person", object_id=str(person_id), from_state=target,
@@ -168,15 +176,13 @@ def adopt_value(*, value_id: int, fact: str, by: str) -> Entity:
 
 
 def lapse_retries(*, at: dt.datetime) -> int:
-    """Give items back to people whose retry brought no verdict in time."""
+    """Give items back to people whose retry brought no verdict in time, MOST_AT_ONCE at most; gives how many."""
     with transaction.atomic():
         late = Intervention.objects.select_for_update(skip_locked=True).filter(state=State.RETRYING, retry_until__lt=at)
-        items = list(late)
-        for item in items:
-            _change(item, State.OPEN, "retry_lost", SYSTEM)
-            item.retry_until = item.retry_by = None
-            item.save(update_fields=["state", "retry_until", "retry_by"])
-    return len(items)
+        lapsed = list(late.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE])
+        Intervention.objects.filter(pk__in=lapsed).update(state=State.OPEN, retry_until=None, retry_by=None)
+        History.objects.bulk_create(line(pk, "retry_lost", SYSTEM, State.RETRYING, State.OPEN) for pk in lapsed)
+    return len(lapsed)
 
 
 def log_manual_intervention_needed(

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from interventions import cleaning, operations
+from interventions import cleaning, operations, patience
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.items import SYSTEM
@@ -92,7 +92,7 @@ def switch(*, run_id: uuid.UUID, action: str, by: str, at: dt.datetime) -> Retry
     where the run's state does not allow it, RetryRun.DoesNotExist and KeyError.
     """
     allowed = _FROM[action]
-    with transaction.atomic():
+    with patience.bounded():
         run = RetryRun.objects.select_for_update().get(pk=run_id)
         if run.state not in allowed:
             raise WrongState

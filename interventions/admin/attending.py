@@ -3,20 +3,24 @@
 import datetime as dt
 import uuid
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from interventions import attention
+from interventions import attention, patience
 from interventions.admin import sentences
 from interventions.admin.run_pages import by, require
 from interventions.models import Cause, CauseState, Intervention
 from interventions.moments import spelled
+
+Answer = TypeVar("Answer")
 
 ASSIGN, SNOOZE = "interventions.assign_intervention", "interventions.snooze_intervention"
 NEEDED = {"assign": ASSIGN, "hand_back": ASSIGN, "snooze": SNOOZE, "unsnooze": SNOOZE}
@@ -98,6 +102,22 @@ def tell(admin: "ModelAdmin[Intervention]", request: HttpRequest, action: str, a
         raise Http404("There is no such intervention.") from None
     else:
         admin.message_user(request, DONE[action], messages.SUCCESS)
+
+
+def told_when_held(view: "Callable[..., Answer]") -> "Callable[..., Answer | HttpResponseRedirect]":
+    """Let whoever posts be told that somebody holds what they decide about, and go back; nothing was changed."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *words: Any, **more: Any) -> "Answer | HttpResponseRedirect":
+        try:
+            return view(request, *words, **more)
+        except OperationalError as error:
+            if request.method != "POST" or not patience.is_held(error):
+                raise
+            messages.error(request, sentences.BUSY)
+            return HttpResponseRedirect(back(request))
+
+    return answered
 
 
 def back(request: HttpRequest) -> str:

@@ -39,9 +39,10 @@ GONE = "Nothing of that cause is open any more."
 def addresses(admin: "ModelAdmin[Intervention]") -> list[URLPattern]:
     """Give the pages' addresses."""
     guarded = admin.admin_site.admin_view
+    decide = attending.told_when_held(lambda request: _decide(admin, request))
     return [
         path("causes/", guarded(lambda request: _listing(admin, request)), name="causes"),
-        path("causes/decide/", guarded(lambda request: _decide(admin, request)), name="cause_decide"),
+        path("causes/decide/", guarded(decide), name="cause_decide"),
         path("causes/<uuid:pk>/", guarded(lambda request, pk: _page(admin, request, pk)), name="cause"),
     ]
 

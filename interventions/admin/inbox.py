@@ -83,7 +83,10 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the desk's own pages before the admin's."""
-        guarded = self.admin_site.admin_view
+
+        def guarded(view: Any) -> Any:
+            return self.admin_site.admin_view(attending.told_when_held(view))
+
         return [
             path("retry/", guarded(self.retry_view), name="interventions_intervention_retry"),
             path("resolve/", guarded(self.resolve_view), name="interventions_intervention_resolve"),
@@ -130,7 +133,7 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
             "query": request.GET.urlencode(),
             "checked_at": timezone.now(),
         }
-        shown: HttpResponse = super().changelist_view(request, top | (extra_context or {}))
+        shown: HttpResponse = attending.told_when_held(super().changelist_view)(request, top | (extra_context or {}))
         return shown
 
     def change_view(

@@ -118,7 +118,7 @@ def resolve(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpResp
     if request.method == "POST":
         report = operations.mark_resolved(
             items=items, by=f"user:{request.user.pk}", note=request.POST.get("note", "")[:LONGEST_NOTE],
-            may_accept=_may(request, "accept_difference"), at=timezone.now(),
+            may_accept=_may(request, "accept_difference"), at=timezone.now(), seen=_seen(request),
         )  # fmt: skip
         _tell(admin, request, report)
         if not report.refused:
@@ -156,6 +156,11 @@ def _tell(admin: "ModelAdmin[Intervention]", request: HttpRequest, report: opera
 def _tell_who_was_first(admin: "ModelAdmin[Intervention]", request: HttpRequest, report: operations.Report) -> None:
     if report.before:
         admin.message_user(request, sentences.told_first(report, timezone.now()), messages.INFO)
+
+
+def _seen(request: HttpRequest) -> dict[str, str]:
+    """Read what the page showed: of each item the digest of both sides."""
+    return {item: digest for item, _, digest in (word.partition(" ") for word in request.POST.getlist("seen"))}
 
 
 def _items(ids: list[str]) -> QuerySet[Intervention]:

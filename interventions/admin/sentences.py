@@ -65,6 +65,7 @@ ACTIONS = {
     "cause_resolved": "Cause gone: nothing of it is open",
 }
 
+BUSY = "Somebody else is writing there right now, so nothing was changed. Try again in a moment."
 # Of so many things that somebody was first with it is said who.
 FIRST_TOLD = 3
 

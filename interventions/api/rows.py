@@ -52,11 +52,12 @@ class ItemDetailSerializer(ItemSerializer):
 
     history = serializers.SerializerMethodField()
     is_equal = serializers.SerializerMethodField()
+    digest = serializers.SerializerMethodField()
     outlook = serializers.SerializerMethodField()
 
     class Meta:
         model = Intervention
-        fields = (*SHOWN, "person", "next_try_at", "history", "is_equal", "outlook")
+        fields = (*SHOWN, "person", "next_try_at", "history", "is_equal", "digest", "outlook")
         read_only_fields = fields
 
     def get_history(self, item: Intervention) -> LineSerializer(many=True):  # type: ignore[valid-type]
@@ -67,6 +68,11 @@ class ItemDetailSerializer(ItemSerializer):
         """Whether both sides are equal now; null: there are no two sides."""
         comparison = self.context["compared"]
         return comparison.is_equal if comparison else None
+
+    def get_digest(self, item: Intervention) -> str:
+        """Pins what both sides say now, without holding it; empty: there are no two sides."""
+        comparison = self.context["compared"]
+        return comparison.digest if comparison else ""
 
     def get_outlook(self, item: Intervention) -> str:
         """What a retry would write."""
@@ -86,6 +92,9 @@ class NoteSerializer(Strict):
     """What whoever resolves has to say."""
 
     note = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
+    seen = serializers.CharField(
+        required=False, max_length=2000, help_text="The `digest` that you saw: no other difference is accepted then."
+    )
 
 
 def around(items: Iterable[Intervention]) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class ResolveView(WriteView):
         report = operations.mark_resolved(
             items=_just(item), by=actor(request), note=words.validated_data["note"],
             may_accept=request.user.has_perm(ACCEPT), at=timezone.now(),
+            seen={str(item.pk): words.validated_data["seen"]} if "seen" in words.validated_data else None,
         )  # fmt: skip
         _refuse_what_was_not_done(item, report)
         return self.answer(

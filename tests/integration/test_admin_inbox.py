@@ -1,5 +1,6 @@
 """The desk in the admin: who may do what, what it says, and what it refuses."""
 
+import re
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from interventions import patience
 from interventions.admin import changelist
+from interventions.admin.sentences import BUSY
 from interventions.models import History, Intervention, State
 from interventions.operations import log_manual_intervention_needed
 from tests import fakes
 from tests.factories import UserFactory, therapists
-from therapists.models import Enrollment, User
+from therapists.models import Enrollment, Profile, User
 
 INBOX = reverse("admin:interventions_intervention_changelist")
 HISTORY = reverse("admin:interventions_history_changelist")
@@ -229,6 +232,26 @@ class TestItem:
         assert "being tried now" in page
 
 
+class TestWhatSomebodyHolds:
+    def test_p3_is_told_and_holds_no_thread(
+        self, refused: list[User], second_connection: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(patience, "WAIT_MS", 50)
+        client, item, holder = desk("retry_intervention", "snooze_intervention"), items()[0], second_connection()
+        fakes.sql("SET statement_timeout = 5000")
+        holder.execute("BEGIN")
+        holder.execute("SELECT FROM manual_intervention_log WHERE id = %s FOR UPDATE", [item.pk])
+        for page, words in (
+            (RETRY, {"item": item.pk}),
+            (INBOX, {"action": "retry_selected", "_selected_action": item.pk}),
+            (reverse("admin:interventions_intervention_attend"), {"action": "snooze", "item": item.pk, "hours": 1}),
+        ):
+            assert BUSY in client.post(page, words, follow=True).text, page
+        holder.execute("ROLLBACK")
+        fakes.sql("RESET statement_timeout")
+        assert items()[0].state == State.OPEN
+
+
 class TestMarkResolved:
     def test_p8_refuses_to_call_a_difference_resolved(self, refused: list[User]) -> None:
         client = desk("resolve_intervention")
@@ -243,6 +266,25 @@ class TestMarkResolved:
         assert not Intervention.objects.get(pk=item.pk).resolved
         page = client.post(RESOLVE, {"item": str(item.pk), "note": "Agreed with them."}, follow=True).content.decode()
         assert "1 difference accepted." in page
+        assert Intervention.objects.get(pk=item.pk).resolution == "accepted"
+
+    def test_p8_accepts_no_difference_that_the_page_did_not_show(self, refused: list[User]) -> None:
+        client, item = desk("resolve_intervention", "accept_difference"), items()[0]
+
+        def shown(page: str) -> dict[str, list[str]]:
+            return {
+                "item": [str(item.pk)],
+                "note": ["Agreed."],
+                "seen": re.findall(r'name="seen" value="([^"]+)"', page),
+            }
+
+        stale = shown(client.get(RESOLVE, {"item": str(item.pk)}).text)
+        with fakes.asleep():
+            Profile.objects.filter(user_id=str(item.person_id)).update(phone="+44 20 7946 0999")
+        again = client.post(RESOLVE, stale).text
+        assert "otherwise than when the page was opened" in again
+        assert not Intervention.objects.get(pk=item.pk).resolved
+        client.post(RESOLVE, shown(again))
         assert Intervention.objects.get(pk=item.pk).resolution == "accepted"
 
     def test_tells_the_second_who_was_first(self, refused: list[User]) -> None:

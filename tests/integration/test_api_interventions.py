@@ -125,7 +125,10 @@ class TestResolve:
 
     def test_accepts_a_difference_with_a_note_from_who_may(self, sam: Client, item: Intervention, cast: Cast) -> None:
         assert posted(sam, item, "resolve").status_code == 409
-        body = posted(sam, item, "resolve", note="Agreed by phone.").json()
+        stale = posted(sam, item, "resolve", note="Agreed by phone.", seen="another difference")
+        assert (stale.status_code, stale.json()["code"]) == (409, "not_possible")
+        seen = sam.get(f"{ITEMS}{item.pk}/").json()["digest"]
+        body = posted(sam, item, "resolve", note="Agreed by phone.", seen=seen).json()
         assert body["message"].startswith("Resolved: the difference was accepted.")
         assert (body["data"]["resolution"], body["data"]["resolution_notes"]) == ("accepted", "Agreed by phone.")
         line = History.objects.of("intervention", str(item.pk)).last()

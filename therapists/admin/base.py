@@ -18,6 +18,7 @@ from unfold.views import ChangeList
 from interventions.admin import adoption
 from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.reading import read
+from interventions.admin.sentences import BUSY
 from interventions.api.envelope import sentence
 from sync import changes
 from sync.admin.switching import PAUSE_PERSON
@@ -28,7 +29,6 @@ from therapists.mirrors import DECLARATION
 from therapists.models import Enrollment, Profile, User
 
 LOCK_MS, STATEMENT_MS = 2_000, 5_000
-BUSY = "Somebody else is writing there right now, so nothing was changed. Try again in a moment."
 NOT_LINKED = "Nobody signs in with this address yet, so there are no copies."
 REFUSED = "The database refused this: another row has such a value already. Nothing was changed."
 SAVING = "_keepwell_saved"

@@ -17,7 +17,7 @@ from django.utils.timesince import timesince
 from interventions import moments
 from interventions.admin import sentences
 from therapists import decisions, duplicates, identity
-from therapists.admin.base import BUSY, told
+from therapists.admin.base import told
 from therapists.duplicates import ChangedMeanwhile, Choice, DecidedAlready
 from therapists.models import Enrollment
 
@@ -109,7 +109,7 @@ def _decide(request: HttpRequest, pk: int) -> None:
     except ValueError:
         messages.error(request, "Choose what you decide. Nothing was changed.")
     except OperationalError:
-        messages.error(request, BUSY)
+        messages.error(request, sentences.BUSY)
     else:
         messages.success(request, f"{DONE[choice].format(kept=kept)} {told(kept.user_id)}")
 
@@ -130,7 +130,7 @@ def _undo(request: HttpRequest) -> None:
     except ValueError:
         messages.error(request, "Choose what you undo. Nothing was changed.")
     except OperationalError:
-        messages.error(request, BUSY)
+        messages.error(request, sentences.BUSY)
     else:
         messages.success(request, UNDONE.format(told=told(person_id)))
 

@@ -8,8 +8,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from interventions.admin.sentences import BUSY
 from therapists import erasure
-from therapists.admin.base import BUSY
 from therapists.models import User
 
 ITSELF = "You cannot erase yourself while you are signed in. Nothing was changed."

@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.timezone import localtime
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from interventions.admin.sentences import BUSY
 from interventions.search import id_in
 from therapists import identity
 from therapists.admin import duplicate
-from therapists.admin.base import BUSY, PersonAdmin, told
+from therapists.admin.base import PersonAdmin, told
 from therapists.models import Enrollment, Profile
 from therapists.operations import STATUS_AFTER, Decision, decide
 
