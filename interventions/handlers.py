@@ -1,11 +1,14 @@
 """What the desk needs from whoever can retry: registered at start-up, so that this app knows nobody."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 Entity = tuple[int, str]  # person id, target
+# Whoever writes SQL may name an actor as they like: what can be no id is none.
+_PERSON = re.compile(r"user:[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,13 @@ def works(since: dt.datetime) -> list[Work]:
 def register(handler: Handler) -> None:
     """Make this the handler of every item that names a person and a target."""
     _handlers[:] = [handler]
+
+
+def names(actors: Collection[str]) -> dict[str, str]:
+    """Name those of the actors that are persons of ours, `user:ID`; whoever is not there any more is left out."""
+    ids = {actor: int(actor[5:]) for actor in actors if _PERSON.fullmatch(actor)}
+    found = handler().label(set(ids.values())) if ids else {}
+    return {actor: found[pk] for actor, pk in ids.items() if pk in found}
 
 
 def handler() -> Handler:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from django.conf import settings
 from django.utils.timesince import timesince
 
-from interventions.handlers import handler
+from interventions import handlers
 from interventions.models import History, Intervention, State
 from interventions.moments import spelled
 from interventions.operations import Report
@@ -103,9 +103,8 @@ def only_first(number: int, button: str) -> str:
 
 def who(actors: Collection[str]) -> dict[str, str]:
     """Name the actors of history: people by name, the engine and programs by what they are."""
-    ids = {int(actor[5:]) for actor in actors if actor.startswith("user:") and actor[5:].isdigit()}
-    names = handler().label(ids) if ids else {}
-    return {actor: _name(actor, names) for actor in actors}
+    known = handlers.names(actors)
+    return {actor: known.get(actor) or _name(actor) for actor in actors}
 
 
 def done_before(item: Intervention, now: dt.datetime) -> str:
@@ -163,13 +162,10 @@ def _ago(at: dt.datetime | None, now: dt.datetime) -> str:
     return f"{timesince(at, now).split(',')[0]} ago" if at else "some time ago"
 
 
-def _name(actor: str, names: dict[int, str]) -> str:
+def _name(actor: str) -> str:
     if actor == "system":
         return "Keepwell"
-    if actor.startswith("sql:"):
-        return f"the database role {actor[4:]}"
-    number = actor.removeprefix("user:")
-    return names.get(int(number), f"user {number}") if number.isdigit() else actor
+    return f"the database role {actor[4:]}" if actor.startswith("sql:") else actor.replace("user:", "user ")
 
 
 def _count(number: int, one: str, many: str) -> str:

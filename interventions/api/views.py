@@ -24,7 +24,7 @@ from interventions.api.rows import (
     detail_of,
 )
 from interventions.api.serializers import NoBody, envelope_of
-from interventions.handlers import handler
+from interventions.handlers import names
 from interventions.models import Intervention, State
 from interventions.operations import Report
 
@@ -148,6 +148,5 @@ def _refuse_what_was_not_done(item: Intervention, report: Report) -> None:
 
 def name_of(by: str | None) -> str:
     """Give the name behind an actor."""
-    kind, _, key = (by or "").partition(":")
-    names: dict[int, str] = handler().label([int(key)]) if kind == "user" and key.isdigit() else {}
-    return next(iter(names.values()), {"system": "The system"}.get(kind, by or "Somebody"))
+    actor = by or "Somebody"
+    return names([actor]).get(actor) or {"system": "The system"}.get(actor, actor)

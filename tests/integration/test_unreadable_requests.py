@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from interventions.admin import sentences
 from tests.factories import UserFactory
 from therapists.models import User
 
@@ -73,3 +74,16 @@ def test_a_method_that_an_address_does_not_have_is_named_as_that(root: Client) -
 def test_nobody_learns_by_a_wrong_method_what_an_address_has(client: Client) -> None:
     client.force_login(User.objects.create(email="ada@example.org"))
     assert client.put(reverse("causes")).status_code == 403
+
+
+def test_an_actor_that_a_program_made_up_is_shown_as_it_is() -> None:
+    ada = User.objects.create(email="ada@example.org", full_name="Ada Quist")
+    made_up = ("user:²", "user:" + LONG, "user:7 x", "<b>")
+    names = sentences.who({f"user:{ada.pk}", "user:999", "sql:psql", "system", *made_up})
+    assert names[f"user:{ada.pk}"] == "Ada Quist"
+    assert [names[one] for one in ("user:999", "sql:psql", "system")] == [
+        "user 999",
+        "the database role psql",
+        "Keepwell",
+    ]
+    assert {names[one] for one in made_up} == {one.replace("user:", "user ") for one in made_up}
