@@ -221,13 +221,15 @@ def add_late(failures: Sequence[tuple[Failure, dt.datetime]]) -> list[Entity]:
 
 
 _SETTLE = f"""
--- Each by the key that is unique: the planner, who has not yet seen these items, would compare each with every entity.
+-- Each by its person, and never by an index of open items alone: a planner who last saw the log when nothing was open takes
+-- such an index for empty, and would go through all that opened since once for each entity. Hence the roundabout condition.
 WITH found AS MATERIALIZED (
     SELECT item.id, e.attempt
     FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
     CROSS JOIN LATERAL (
         SELECT id FROM manual_intervention_log
-        WHERE operation = 'sync' AND entity_id = e.person::text AND target = e.target AND target <> '' AND NOT resolved
+        WHERE person_id = e.person AND target = e.target AND operation = 'sync' AND entity_id = e.person::text
+            AND resolved IS DISTINCT FROM true
         LIMIT 1) AS item
 ), live AS (
     SELECT item.id, item.state, found.attempt FROM manual_intervention_log AS item JOIN found USING (id)

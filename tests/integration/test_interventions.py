@@ -52,15 +52,31 @@ def history(item: Intervention) -> list[str]:
     return list(History.objects.of("intervention", str(item.pk)).values_list("action", flat=True))
 
 
-def test_settling_many_looks_each_up_by_its_key(db: None) -> None:
-    """Before the planner has seen the table it took it for empty, and compared every item with every entity."""
-    failures = [
-        items_of_engine.Failure(
-            person_id=n, target=TARGET, code="23514", failure_class="permanent", detail=TARGET, attempts=1
+@pytest.mark.parametrize("is_known", [False, True])
+def test_settling_many_looks_each_up_by_its_key(db: None, is_known: bool) -> None:
+    """Where the planner takes what is open for nothing, it compared every open item with every entity."""
+
+    def opened() -> None:
+        failures = [
+            items_of_engine.Failure(
+                person_id=n, target=TARGET, code="23514", failure_class="permanent", detail=TARGET, attempts=1
+            )
+            for n in range(300)
+        ]
+        items_of_engine.open_items(failures=failures, at=timezone.now())
+
+    if is_known:  # as it was before a target broke: all resolved, and counted like that
+        opened()
+        a_month_ago = timezone.now() - dt.timedelta(days=30)
+        Intervention.objects.update(
+            resolved=True,
+            state=State.RESOLVED,
+            resolution=Resolution.AUTO,
+            resolved_at=a_month_ago,
+            resolved_by="system",
         )
-        for n in range(300)
-    ]
-    items_of_engine.open_items(failures=failures, at=timezone.now())
+        fakes.sql("ANALYZE manual_intervention_log")
+    opened()
     reconcile.set_bounds(5000)  # as in a worker's batch
     with CaptureQueriesContext(connection) as captured:
         entities = dict.fromkeys((n, TARGET) for n in range(1000, 1300))
