@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests import fakes
 from tests.factories import Cast
-from therapists import images
+from therapists import images, operations
 from therapists.models import Enrollment, Profile, User
 
 AVATAR = "/api/v1/therapists/me/avatar/"
@@ -156,6 +156,7 @@ def test_a_database_that_fails_after_the_file_was_written_names_nothing(ada: Cli
 
 def test_the_file_is_on_the_disk_before_the_row_names_it(ada: Client) -> None:
     steps = mock.Mock()
+    steps.named.side_effect = operations._name_avatar
     with (
         mock.patch("os.fsync", steps.flushed),
         mock.patch("therapists.operations._name_avatar", steps.named),
