@@ -7,12 +7,13 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify lock screenshots mutants storm state-machine clean
+.PHONY: help run test verify coverage lock screenshots mutants storm state-machine clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
 	@echo 'make test         prove everything: style, types, structure, migrations, tests'
 	@echo 'make verify       the same'
+	@echo 'make coverage     the tests again, counting the lines that none of them reaches; fails below nine in ten'
 	@echo 'make lock         write requirements*.lock anew from pyproject.toml'
 	@echo 'make screenshots  take pictures of the screens'
 	@echo 'make bench-NAME   measure; docs/benchmarks.md says what each shows (BENCH=--help tells its options)'
@@ -29,6 +30,9 @@ test: verify
 
 verify: $(DEVELOPMENT)
 	@$(BIN)/python manage.py verify
+
+coverage: $(DEVELOPMENT)
+	@$(BIN)/python manage.py verify --only coverage
 
 $(RUNTIME): requirements.lock
 	@test -n "$(PYTHON)" || { echo 'Python >= 3.11 with venv is needed; name yours as in PYTHON=/path/to/python3'; exit 1; }

@@ -18,6 +18,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase
 from psycopg.pq import TransactionStatus
 from redis.connection import AbstractConnection
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from config import embedded
 
@@ -41,6 +42,7 @@ from sync import triggers  # noqa: E402
 from tests import fakes  # noqa: E402
 from tests.factories import Cast, assemble_cast  # noqa: E402
 
+PAGES = "tests/browser/"
 # What migrations and post_migrate wrote once stays between tests.
 KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 
@@ -52,6 +54,19 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("Servers that the environment names serve one process: leave -n out.")
         for name in ("VAR_DIR", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"):
             del os.environ[name]
+
+
+class OnePageAfterTheOther(LoadScopeScheduling):
+    """Whoever is free takes the next test, and all that opens pages in the one copy of Keepwell started for them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return PAGES if nodeid.startswith(PAGES) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePageAfterTheOther:
+    """Share the tests out among the processes of `-n`."""
+    return OnePageAfterTheOther(config, log)
 
 
 @pytest.hookimpl(trylast=True)
