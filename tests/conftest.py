@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
-class OnePageAfterTheOther(LoadScopeScheduling):
+class PagesTogether(LoadScopeScheduling):
     """Whoever is free takes the next test, and all that opens pages in the one copy of Keepwell started for them."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -64,9 +64,9 @@ class OnePageAfterTheOther(LoadScopeScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePageAfterTheOther:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> PagesTogether:
     """Share the tests out among the processes of `-n`."""
-    return OnePageAfterTheOther(config, log)
+    return PagesTogether(config, log)
 
 
 @pytest.hookimpl(trylast=True)
