@@ -221,15 +221,13 @@ def add_late(failures: Sequence[tuple[Failure, dt.datetime]]) -> list[Entity]:
 
 
 _SETTLE = f"""
--- Each by its person, and never by an index of open items alone: a planner who last saw the log when nothing was open takes
--- such an index for empty, and would go through all that opened since once for each entity. Hence the roundabout condition.
+-- By person, never by an index of open items: who last saw nothing open would go through it for each. Hence IS DISTINCT.
 WITH found AS MATERIALIZED (
     SELECT item.id, e.attempt
     FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
     CROSS JOIN LATERAL (
         SELECT id FROM manual_intervention_log
-        WHERE person_id = e.person AND target = e.target AND operation = 'sync' AND entity_id = e.person::text
-            AND resolved IS DISTINCT FROM true
+        WHERE person_id = e.person AND target = e.target AND operation = 'sync' AND resolved IS DISTINCT FROM true
         LIMIT 1) AS item
 ), live AS (
     SELECT item.id, item.state, found.attempt FROM manual_intervention_log AS item JOIN found USING (id)
