@@ -227,8 +227,8 @@ WITH found AS MATERIALIZED (
     FROM unnest(%(people)s::bigint[], %(targets)s::text[], %(attempts)s::bigint[]) AS e (person, target, attempt)
     CROSS JOIN LATERAL (
         SELECT id FROM manual_intervention_log
-        WHERE person_id = e.person AND target = e.target AND operation = 'sync' AND resolved IS DISTINCT FROM true
-        LIMIT 1) AS item
+        WHERE person_id = e.person AND target = e.target AND operation = 'sync' AND entity_id = e.person::text
+            AND resolved IS DISTINCT FROM true LIMIT 1) AS item
 ), live AS (
     SELECT item.id, item.state, found.attempt FROM manual_intervention_log AS item JOIN found USING (id)
     WHERE NOT item.resolved ORDER BY item.id FOR UPDATE OF item
