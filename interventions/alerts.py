@@ -17,7 +17,7 @@ from interventions import causes, channels, fingerprint, ladder, reasons
 from interventions.causes import Standing
 from interventions.channels import Channel
 from interventions.failpoints import reach
-from interventions.handlers import Lag, lags
+from interventions.handlers import Lag, at_desk, lags
 from interventions.ladder import Bounds, Kind, Level, Sight, Told
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Cause, Digest
 
@@ -162,10 +162,15 @@ def _ended(at: dt.datetime, lagging: Lags | None) -> set[int]:
 
 def _seen(at: dt.datetime, lagging: Lags) -> Subjects:
     """Give every subject there is: causes that have their row, and what is behind."""
+    standing = [(one.row, one) for one in causes.standing(at=at) if one.row is not None]
+    # Whoever left sees to nothing any more: what they took on is nobody's for the ladder.
+    seeing = at_desk({row.owner for row, one in standing if one.is_acknowledged and row.owner})
     found: Subjects = {
-        _name(one.row.pk): (_sight_of(one.row, people=one.people, is_acknowledged=one.is_acknowledged), one)
-        for one in causes.standing(at=at)
-        if one.row is not None
+        _name(row.pk): (
+            _sight_of(row, people=one.people, is_acknowledged=one.is_acknowledged and row.owner in seeing),
+            one,
+        )
+        for row, one in standing
     }
     for lag in lagging.values():
         found[lag.name] = (Sight(lag.name, lag.since, lag.people, is_lag=True, is_urgent=lag.is_urgent), lag)

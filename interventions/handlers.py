@@ -126,6 +126,10 @@ class Handler(Protocol):
         """Give the name of each person that exists."""
         ...
 
+    def staff(self, person_ids: Collection[int]) -> Collection[int]:
+        """Give those of the persons who may work at the desk now."""
+        ...
+
     def find(self, words: str, *, among: Collection[int]) -> Collection[int]:
         """Give whoever has exactly that address, and which of these persons have a name or address that contains it."""
         ...
@@ -194,9 +198,16 @@ def register(handler: Handler) -> None:
 
 def names(actors: Collection[str]) -> dict[str, str]:
     """Name those of the actors that are persons of ours, `user:ID`; whoever is not there any more is left out."""
-    ids = {actor: int(actor[5:]) for actor in actors if _PERSON.fullmatch(actor)}
+    ids = _ids(actors)
     found = handler().label(set(ids.values())) if ids else {}
     return {actor: found[pk] for actor, pk in ids.items() if pk in found}
+
+
+def at_desk(actors: Collection[str]) -> set[str]:
+    """Give those of the actors that are persons who may work at the desk now."""
+    ids = _ids(actors)
+    found = set(handler().staff(set(ids.values()))) if ids else set[int]()
+    return {actor for actor, pk in ids.items() if pk in found}
 
 
 def handler() -> Handler:
@@ -204,3 +215,7 @@ def handler() -> Handler:
     if not _handlers:
         raise LookupError("No handler is registered: call interventions.handlers.register() in an app's ready().")
     return _handlers[0]
+
+
+def _ids(actors: Collection[str]) -> dict[str, int]:
+    return {actor: int(actor[5:]) for actor in actors if _PERSON.fullmatch(actor)}

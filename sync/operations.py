@@ -7,7 +7,7 @@ from interventions.handlers import Comparison, Entity, Replaced, Try
 from sync import adoption, drift, ledger, queries
 from sync.doorbell import bell
 from sync.mirrors import declaration
-from sync.people import find_people, name_people
+from sync.people import find_people, name_people, staff_among
 
 
 class Desk:
@@ -39,6 +39,10 @@ class Desk:
     def label(self, person_ids: Collection[int]) -> dict[int, str]:
         """Give the persons' names."""
         return name_people(person_ids)
+
+    def staff(self, person_ids: Collection[int]) -> Collection[int]:
+        """Give those who may work at the desk."""
+        return staff_among(person_ids)
 
     def find(self, words: str, *, among: Collection[int]) -> Collection[int]:
         """Find persons by name or address."""

@@ -15,6 +15,12 @@ def name_people(person_ids: Collection[int]) -> dict[int, str]:
     return {user.pk: user.get_full_name() for user in get_user_model().objects.filter(pk__in=person_ids)}
 
 
+def staff_among(person_ids: Collection[int]) -> set[int]:
+    """Give those of the persons who may sign in to the admin."""
+    found = get_user_model().objects.filter(pk__in=person_ids, is_active=True, is_staff=True)
+    return set(found.values_list("pk", flat=True))
+
+
 def find_people(words: str, *, among: Collection[int]) -> list[int]:
     """
     Give whoever has that address, now or earlier, and which of these persons have a name or address that contains it.

@@ -15,7 +15,8 @@ from interventions.models import Alert, AlertDelivery, AlertReading, AlertState,
 from sync import alerts as engine
 from sync.models import Debt, Ledger
 from tests import fakes
-from tests.factories import Cast
+from tests.factories import Cast, UserFactory
+from therapists.models import User
 
 TARGET = "therapist_profiles"
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -89,8 +90,14 @@ class TestACause:
     def test_that_somebody_sees_to_is_not_told_further(self) -> None:
         opened(1, 3)
         alerts.look(at=NOW)
-        Cause.objects.update(state="acknowledged", owner="user:7", acknowledged_at=NOW, acknowledged_by="user:7")
+        sam = UserFactory.create(is_staff=True)
+        owner = f"user:{sam.pk}"
+        Cause.objects.update(state="acknowledged", owner=owner, acknowledged_at=NOW, acknowledged_by=owner)
         assert [alerts.look(at=after(hours=h)) for h in (1, 24, 48)] == [0, 0, 0]
+        # Whoever cannot sign in any more sees to nothing.
+        User.objects.update(is_active=False)
+        assert alerts.look(at=after(hours=49)) == 2
+        assert told() == [("raised", "staff"), ("raised", "page"), ("raised", "night@example.org"), ("raised", "lead")]
 
     def test_that_nobody_sees_to_is_told_again_every_day(self) -> None:
         opened(1, 3)
