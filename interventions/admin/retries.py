@@ -66,7 +66,7 @@ class BulkRetries(RunPages[RetryRun]):
         if not request.user.has_perm(RETRY):
             return []
         ways = {
-            RetryState.PLANNED: [("start", f"Retry {line.run.retryrunitem_set.count()}"), CANCEL],
+            RetryState.PLANNED: [("start", f"Retry {line.run.total}"), CANCEL],
             RetryState.CANARY: [("pause", "Pause"), CANCEL],
             RetryState.RUNNING: [("pause", "Pause"), CANCEL],
             RetryState.PAUSED: [("resume", "Resume"), CANCEL],
@@ -86,7 +86,7 @@ class BulkRetries(RunPages[RetryRun]):
         """Say how many are tried first, and where runs are planned."""
         if line is None:
             return {"inbox_url": reverse("admin:interventions_intervention_changelist")}
-        total = line.run.retryrunitem_set.count()
+        total = line.run.total
         report = reverse("admin:retry_run_report", args=[line.run.pk])
         return {"canaries": retry_runs.CANARIES, "total": total, "report_url": report}
 
