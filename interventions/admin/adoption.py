@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from interventions import operations
 from interventions.admin import attending
+from interventions.admin.run_pages import by
 from interventions.handlers import NotAdoptable, handler
 from interventions.models import Intervention
 from interventions.search import id_in
@@ -38,7 +39,7 @@ def adopt(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpRespon
     try:
         operations.adopt_value(
             value_id=id_in(given) or 0, fact=request.POST.get("fact", ""),
-            by=f"user:{request.user.pk}",
+            by=by(request),
         )  # fmt: skip
     except NotAdoptable as refusal:
         admin.message_user(request, f"Nothing was changed. {refusal}", messages.WARNING)

@@ -120,12 +120,12 @@ def told_when_held(view: "Callable[..., Answer]") -> "Callable[..., Answer | Htt
     return answered
 
 
-def back(request: HttpRequest) -> str:
-    """Give where the person came from, or the inbox."""
+def back(request: HttpRequest, *, otherwise: str = "admin:interventions_intervention_changelist") -> str:
+    """Give where the person came from, or else the page of that name."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         return wanted
-    return reverse("admin:interventions_intervention_changelist")
+    return reverse(otherwise)
 
 
 def _done(request: HttpRequest, action: str) -> Intervention:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from interventions import alerts, channels, deliveries, digest
-from interventions.admin.run_pages import require
+from interventions.admin.run_pages import by, require
 from interventions.ladder import Kind, Level
 from interventions.messages import numbers
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, Digest
@@ -20,6 +20,8 @@ from interventions.search import id_in
 
 LOOK, TEST = "interventions.view_alert", "interventions.test_alert"
 ENDED, TESTS, DAYS = 25, 10, 14
+# More than anybody reads, and fewer than a form may name.
+MOST_LIVE = 300
 WHOM = {Level.STAFF: "Staff", Level.LEAD: "Lead", Level.PAGE: "Urgent"}
 LOOKS = {Level.STAFF: "kw-plain", Level.LEAD: "kw-reopened", Level.PAGE: "kw-open"}
 TROUBLES = {
@@ -98,12 +100,13 @@ def _page(request: HttpRequest) -> HttpResponse:
         named = [pk for given in request.POST.getlist("alert") if (pk := id_in(given)) is not None]
         alerts.read(alerts=named, user_id=person, at=at)
         return HttpResponseRedirect(reverse("notices"))
-    live = list(alerts.live().order_by("-level", "-told_at"))
-    lines = lines_of(live, person, at)
+    live = list(alerts.live().order_by("-level", "-told_at")[: MOST_LIVE + 1])
+    lines = lines_of(live[:MOST_LIVE], person, at)
     ended = Alert.objects.exclude(ended_at=None).order_by("-ended_at", "-level")[:ENDED]
     context = admin.site.each_context(request) | {
         "title": "Notices",
         "live": lines,
+        "most": MOST_LIVE if len(live) > MOST_LIVE else 0,
         "unread": [line.unread for line in lines if line.unread],
         "ended": lines_of(ended, person, at),
         "days": Digest.objects.order_by("-day").values_list("day", flat=True)[:DAYS],
@@ -121,7 +124,7 @@ def _test(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     require(request, TEST)
-    number = len(deliveries.put_tests(by=f"user:{request.user.pk}", at=timezone.now()))
+    number = len(deliveries.put_tests(by=by(request), at=timezone.now()))
     if number:
         said = "The test alert is on its way" if number == 1 else f"Test alerts are on their way to {number} channels"
         messages.success(request, f"{said}. What came of it stands below in some seconds.")

@@ -151,7 +151,7 @@ class RunPages(ABC, Generic[Run]):
         return HttpResponseRedirect(self.address(run_id))
 
     def _history(self, run: Run) -> list[tuple[History, str, str]]:
-        lines = list(History.objects.of(self.object_type, str(run.pk))[:SHOWN])
+        lines = list(History.objects.of(self.object_type, str(run.pk)).order_by("-id")[:SHOWN])[::-1]
         names = sentences.who({line.actor for line in lines})
         return [(line, names[line.actor], sentences.ACTIONS.get(line.action, line.action)) for line in lines]
 

@@ -16,6 +16,7 @@ from unfold.decorators import display
 from interventions.admin import sentences
 from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.records import OnRecord
+from interventions.admin.run_pages import by
 from interventions.search import id_in
 from sync import deletion
 from sync.doorbell import bell
@@ -116,9 +117,7 @@ class Holds(OnRecord, DeclaredFilters, ModelAdmin):
             return back
         number = Tombstone.objects.filter(hold_id=pk).count()
         try:
-            hold = deletion.decide(
-                hold_id=pk, is_released=choice == "release", by=f"user:{request.user.pk}", at=timezone.now()
-            )
+            hold = deletion.decide(hold_id=pk, is_released=choice == "release", by=by(request), at=timezone.now())
         except deletion.DecidedAlready as decided:
             messages.warning(request, f"Nothing was decided: {_told(decided.hold)}")
             return back

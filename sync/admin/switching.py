@@ -5,11 +5,11 @@ from collections.abc import Callable
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from interventions.admin.attending import back
+from interventions.admin.run_pages import by
 from sync import switches
 from sync.pauses import Scope
 from sync.switches import UnknownSwitch
@@ -32,7 +32,7 @@ def _switch(request: HttpRequest) -> HttpResponse:
         scope = Scope(words.get("scope", ""))
     except ValueError:
         messages.error(request, UNKNOWN)
-        return HttpResponseRedirect(_back(request))
+        return HttpResponseRedirect(back(request, otherwise="admin:index"))
     if not request.user.has_perm(NEEDED[scope]):
         raise PermissionDenied
     act = _ACTS.get(words.get("action", ""))
@@ -44,18 +44,18 @@ def _switch(request: HttpRequest) -> HttpResponse:
             messages.add_message(request, level, said)
     except UnknownSwitch:
         messages.error(request, UNKNOWN)
-    return HttpResponseRedirect(_back(request))
+    return HttpResponseRedirect(back(request, otherwise="admin:index"))
 
 
 def _pause(request: HttpRequest, scope: Scope, key: str) -> tuple[int, str]:
     note = request.POST.get("note", "")
-    if switches.pause(scope=scope, key=key, by=_by(request), note=note, at=timezone.now()):
+    if switches.pause(scope=scope, key=key, by=by(request), note=note, at=timezone.now()):
         return messages.WARNING, "Paused. What is owed there waits until it is switched on again; nothing is lost."
     return messages.INFO, "It was paused already; nothing was changed."
 
 
 def _resume(request: HttpRequest, scope: Scope, key: str) -> tuple[int, str]:
-    if switches.resume(scope=scope, key=key, by=_by(request), at=timezone.now()):
+    if switches.resume(scope=scope, key=key, by=by(request), at=timezone.now()):
         return messages.SUCCESS, "Switched on again. What waited follows by itself, slowly at first."
     return messages.INFO, "It was on already; nothing was changed."
 
@@ -63,7 +63,7 @@ def _resume(request: HttpRequest, scope: Scope, key: str) -> tuple[int, str]:
 def _reset(request: HttpRequest, scope: Scope, key: str) -> tuple[int, str]:
     if scope is not Scope.TARGET:
         raise UnknownSwitch(UNKNOWN)
-    if switches.reset_breaker(target=key, by=_by(request), at=timezone.now()):
+    if switches.reset_breaker(target=key, by=by(request), at=timezone.now()):
         return messages.SUCCESS, "One row is tried now. When the place answers, the rest follows."
     return messages.SUCCESS, "What was counted against the place is forgotten."
 
@@ -71,14 +71,3 @@ def _reset(request: HttpRequest, scope: Scope, key: str) -> tuple[int, str]:
 _ACTS: dict[str, Callable[[HttpRequest, Scope, str], tuple[int, str]]] = {
     "pause": _pause, "resume": _resume, "reset": _reset,
 }  # fmt: skip
-
-
-def _by(request: HttpRequest) -> str:
-    return f"user:{request.user.pk}"
-
-
-def _back(request: HttpRequest) -> str:
-    wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        return wanted
-    return reverse("admin:index")

@@ -1,6 +1,7 @@
 """Notices in the admin: whom nobody could reach still sees them here, each person reads for themselves."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -13,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from interventions import alerts, causes, checks, deliveries, digest, items
+from interventions.admin import notices
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, Digest, History
 from tests import channels as servers
 from tests import fakes
@@ -85,6 +87,18 @@ class TestThePage:
         assert (page.count("kw-card"), "1 new" in page, "Mark all 1 read" in page) == (1, True, True)
         client.post(PAGE, {"alert": [*Alert.objects.values_list("pk", flat=True)]})
         assert "Mark read" not in shown(client)
+
+    def test_lists_no_more_than_a_form_may_name(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(notices, "MOST_LIVE", 1)
+        alert()
+        urgent = Alert.objects.create(
+            subject="owed:users", level=3, kind="raised", says="users is owed.", path="/admin/", since=timezone.now(),
+            raised_at=timezone.now(), told_at=timezone.now(),
+        )  # fmt: skip
+        client = signed_in(cast.vic)
+        page = shown(client)
+        assert "The 1 most urgent are shown" in page
+        assert re.findall(r'name="alert" value="(\d+)"', page) == [str(urgent.pk)] * 2
 
     def test_leads_to_exactly_what_it_speaks_of(self, cast: Cast) -> None:
         items.open_items(

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from interventions import retry_runs
 from interventions.admin import item as item_page
-from interventions.models import Intervention, RetryRun, RetryState
+from interventions.models import History, Intervention, RetryRun, RetryState
 from tests import fakes
 from tests.factories import Cast, trouble
 from therapists.models import User
@@ -118,3 +118,12 @@ def test_nobody_else_sees_a_run(cast: Cast, operator: Client, broken: list[User]
 def test_planning_is_no_matter_of_a_link(operator: Client, broken: list[User]) -> None:
     assert operator.get(reverse("admin:retries_plan")).status_code == 405
     assert not RetryRun.objects.exists()
+
+
+def test_the_page_of_a_run_shows_what_was_done_last(operator: Client) -> None:
+    run = RetryRun.objects.create(title="All", state="cancelled", asked_by="user:1", asked_at=timezone.now())
+    done = [*["run_pause", "run_resume"] * 15, "run_cancel"]
+    History.objects.bulk_create(
+        History(actor="user:1", action=action, object_type="retry_run", object_id=str(run.pk)) for action in done
+    )
+    assert "Run cancelled" in operator.get(reverse("admin:retry_run", args=[run.pk])).text
