@@ -3,8 +3,9 @@
 import uuid
 
 from django.db import connection
-from django.db.models import BooleanField, QuerySet
+from django.db.models import BooleanField, QuerySet, TextField
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast
 
 from interventions.arrays import array
 from interventions.handlers import handler
@@ -21,7 +22,7 @@ WITH recent AS MATERIALIZED (
     UNION ALL
     (SELECT id, person_id, error FROM manual_intervention_log WHERE resolved
      ORDER BY resolved_at DESC LIMIT {RESOLVED_LOOKED_AT}))
-SELECT array_agg(id) FILTER (WHERE strpos(lower(error), lower(%(words)s)) > 0), array_agg(DISTINCT person_id) FROM recent
+SELECT array_agg(id::text) FILTER (WHERE strpos(lower(error), lower(%(words)s)) > 0), array_agg(DISTINCT person_id) FROM recent
 """
 
 
@@ -33,17 +34,18 @@ def id_in(words: str) -> int | None:
 def narrowed(items: "QuerySet[Intervention]", words: str) -> "QuerySet[Intervention]":
     """Narrow to the items that the words name, tell of, or whose person they name."""
     # As one text: thousands of parameters take longer than the answer.
-    return items.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [array(map(str, matching(words, items)))]))
+    return items.filter(pk__in=RawSQL("SELECT unnest(%s::uuid[])", [array(matching(words, items))]))
 
 
-def matching(words: str, items: "QuerySet[Intervention]") -> list[uuid.UUID]:
+def matching(words: str, items: "QuerySet[Intervention]") -> list[str]:
     """
     Give the ids of the items that the words name, tell of, or whose person they name; in no order.
 
-    Of the persons' items only those that are among `items`, the others as they are.
+    Of the persons' items only those that are among `items`, the others as they are. As texts: thousands of UUID objects
+    cost more than finding them.
     """
     try:
-        return [uuid.UUID(words)]
+        return [str(uuid.UUID(words))]
     except ValueError:
         pass
     with connection.cursor() as cursor:
@@ -58,6 +60,7 @@ def matching(words: str, items: "QuerySet[Intervention]") -> list[uuid.UUID]:
     return list(found)
 
 
-def _of_people(items: "QuerySet[Intervention]", people: set[int]) -> "QuerySet[Intervention, uuid.UUID]":
+def _of_people(items: "QuerySet[Intervention]", people: set[int]) -> "QuerySet[Intervention, str]":
     named = RawSQL("person_id = ANY(%s::bigint[])", [array(sorted(people))], output_field=BooleanField())
-    return items.filter(named).order_by("person_id", "target").values_list("pk", flat=True)[:OPEN_LOOKED_AT]
+    ids = items.filter(named).order_by("person_id", "target").values_list(Cast("pk", TextField()), flat=True)
+    return ids[:OPEN_LOOKED_AT]
