@@ -11,7 +11,7 @@ from django.db.models import Count, Q
 from django.urls import reverse
 
 from interventions import alerts, causes, channels, fingerprint, reasons
-from interventions.handlers import handler, lags, works
+from interventions.handlers import lags, names, works
 from interventions.models import AlertDelivery, Digest, Intervention, RetryRun, RetryState, State
 from interventions.retry_runs import report
 
@@ -73,7 +73,7 @@ def gather(*, since: dt.datetime, at: dt.datetime) -> dict[str, Any]:
 def told(digest: Digest) -> dict[str, Any]:
     """Give what pages and mails show of a digest: its numbers, with names and sentences as they are today."""
     content: dict[str, Any] = digest.content
-    names = _names({cause["owner"] for cause in content["causes"] if cause["owner"]})
+    known = names({cause["owner"] for cause in content["causes"] if cause["owner"]})
     resolved = content["resolved"]
     return content | {
         "day": digest.day,
@@ -82,7 +82,7 @@ def told(digest: Digest) -> dict[str, Any]:
         "resolved": sum(resolved.values()),
         "by_itself": resolved.get("auto", 0),
         "causes": [
-            cause | _words(cause, digest.made_at) | {"owner": names.get(cause["owner"], "")}
+            cause | _words(cause, digest.made_at) | {"owner": known.get(cause["owner"], cause["owner"] or "")}
             for cause in content["causes"]
         ],
         "runs": [run | {"state": RetryState(run["state"]).label} for run in content["runs"]],
@@ -141,9 +141,3 @@ def _behind() -> list[dict[str, Any]] | None:
             ]
     except DatabaseError:
         return None
-
-
-def _names(owners: set[str]) -> dict[str, str]:
-    ids = {owner: int(owner[5:]) for owner in owners if owner.startswith("user:") and owner[5:].isdigit()}
-    labels = handler().label(set(ids.values())) if ids else {}
-    return {owner: labels.get(pk) or owner for owner, pk in ids.items()}

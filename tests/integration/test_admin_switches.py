@@ -108,7 +108,13 @@ class TestPressing:
 
     @pytest.mark.parametrize(
         ("scope", "key", "action"),
-        [("", "", ""), ("target", "nowhere", "pause"), ("person", "1", "reset"), ("target", TARGET, "explode")],
+        [
+            ("", "", ""),
+            ("target", "nowhere", "pause"),
+            ("person", "1", "reset"),
+            ("person", "07", "pause"),
+            ("target", TARGET, "explode"),
+        ],
     )
     def test_nonsense_changes_nothing(self, lead: User, scope: str, key: str, action: str) -> None:
         text = press(client_of(lead), scope, key, action)
