@@ -112,6 +112,8 @@ def _hand_over(program: Path, given: dict[str, Any]) -> None:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise NotTaken("too_slow") from error
+    except OSError as error:
+        raise NotTaken("not_begun") from error  # no process, no memory: the other messages and whoever sends go on
     if done.returncode:
         code = done.stdout.strip()
         raise NotTaken("too_slow" if done.returncode < 0 else code if code.isidentifier() else "not_taken")

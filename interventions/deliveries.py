@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 LEASE = dt.timedelta(seconds=120)
 # One run of a worker begins no message after that: the next run goes on.
 RUN_SECONDS = 30
+# A channel that did not take one message is given no other for so long at most: what is urgent must not wait for as long as
+# what has been refused all night.
+REST = dt.timedelta(minutes=2)
 GIVEN_UP_AFTER = dt.timedelta(hours=48)
 NO_CHANNEL, TEST = "no_channel", messages.TEST
 # Pushed ahead before it is tried: what takes workers down comes back later each time. The lease goes by the server's
@@ -115,7 +118,7 @@ def send(claim: Claim) -> bool:
 
 
 def _fail(delivery: AlertDelivery, claim: Claim, code: str, at: dt.datetime) -> None:
-    """Plan the next try of it, and leave the whole channel alone until then; what goes nowhere is given up."""
+    """Plan the next try of it, and leave the whole channel alone for a while; what goes nowhere is given up."""
     logger.warning("interventions.alert.not_taken", extra={"channel": delivery.channel, "code": code})
     if code == NO_CHANNEL:
         _settle(claim, AlertState.UNDELIVERED, code, at, at)
@@ -123,7 +126,8 @@ def _fail(delivery: AlertDelivery, claim: Claim, code: str, at: dt.datetime) -> 
     again = at + ladder.again_after(claim.fence, random.random())  # noqa: S311 - no secret depends on it
     if _settle(claim, AlertState.WAITING, code, at, again):
         waiting = AlertDelivery.objects.filter(channel=delivery.channel, state=AlertState.WAITING, lease_until=None)
-        waiting.filter(next_attempt_at__lt=again).update(next_attempt_at=again)
+        rest = min(again, at + REST)
+        waiting.filter(next_attempt_at__lt=rest).update(next_attempt_at=rest)
 
 
 def _give_up(*, at: dt.datetime) -> None:

@@ -26,6 +26,7 @@ WHOM = {Level.STAFF: "Staff", Level.LEAD: "Lead", Level.PAGE: "Urgent"}
 LOOKS = {Level.STAFF: "kw-plain", Level.LEAD: "kw-reopened", Level.PAGE: "kw-open"}
 TROUBLES = {
     "too_slow": "it took too long", "unreachable": "nobody answered", "not_taken": "it was not taken",
+    "not_begun": "this machine could start no process for it",
     "unknown_address": "apprise does not know this kind of address", "no_channel": "this channel is not set up any more",
     "unanswered": "the worker was ended meanwhile, so it may have arrived", "SMTPRecipientsRefused": "the address was refused",
 }  # fmt: skip

@@ -202,6 +202,22 @@ class TestWhatIsNotTaken:
         assert deliveries.send_due() == 1
         assert AlertDelivery.objects.filter(next_attempt_at__gt=timezone.now()).count() == 2
 
+    def test_p7_holds_up_no_other_for_as_long_as_itself(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Refused all night, by a machine that can start nothing any more; and something urgent that came just now.
+        monkeypatch.setattr(sys, "executable", "/nowhere")
+        alert()
+        now = timezone.now()
+        AlertDelivery.objects.update(attempts=9)
+        fresh = AlertDelivery.objects.create(kind="test", channel=the().channel, made_at=now, next_attempt_at=now)
+        claim = deliveries.claim_next(at=now, only=AlertDelivery.objects.exclude(pk=fresh.pk).get().pk)
+        assert claim is not None
+        assert not deliveries.send(claim)
+        old = AlertDelivery.objects.get(pk=claim.id)
+        fresh.refresh_from_db()
+        assert old.trouble == "not_begun"
+        assert old.next_attempt_at > now + dt.timedelta(minutes=20)
+        assert now < fresh.next_attempt_at < now + dt.timedelta(minutes=3)
+
 
 class TestTogether:
     def test_many_workers_send_each_message_once(self, board: Board) -> None:
