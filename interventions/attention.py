@@ -2,8 +2,9 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from interventions import patience
@@ -59,10 +60,14 @@ def acknowledge(*, cause_id: uuid.UUID, by: str, at: dt.datetime, instead_of: st
     return cause
 
 
-def hand_back(*, cause_id: uuid.UUID, by: str) -> Cause:
-    """See to a cause no longer; it is nobody's then. Raises Overtaken, also where somebody else sees to it."""
+def hand_back(*, cause_id: uuid.UUID, by: str, owner: str = "") -> Cause:
+    """
+    See to a cause no longer; it is nobody's then. `owner`: whose it is, where somebody else hands it back for them.
+
+    Raises Overtaken, also where another sees to it.
+    """
     with _deciding(Cause, cause_id) as cause:
-        _must_stand(cause, _is_live(cause) and cause.owner == by, _OWNER)
+        _must_stand(cause, _is_live(cause) and cause.owner == (owner or by), _OWNER)
         _write(
             cause, "cause_handed_back", by, cause.state, CauseState.OPEN,
             state=CauseState.OPEN, owner=None, acknowledged_at=None, acknowledged_by=None,
@@ -134,12 +139,20 @@ def assign(*, item_id: uuid.UUID, by: str, instead_of: str = "") -> Intervention
     return item
 
 
-def hand_back_item(*, item_id: uuid.UUID, by: str) -> Intervention:
-    """See to an item no longer. Raises Overtaken, also where somebody else sees to it."""
+def hand_back_item(*, item_id: uuid.UUID, by: str, owner: str = "") -> Intervention:
+    """See to an item no longer; `owner` as for a cause. Raises Overtaken, also where another sees to it."""
     with _deciding(Intervention, item_id) as item:
-        _must_stand(item, not item.resolved and item.assignee == by, _ASSIGNEE)
-        _write(item, "handed_back", by, by, None, assignee=None)
+        _must_stand(item, not item.resolved and item.assignee == (owner or by), _ASSIGNEE)
+        _write(item, "handed_back", by, item.assignee, None, assignee=None)
     return item
+
+
+def hand_back_all(*, owner: str, by: str) -> tuple[int, int]:
+    """Let whatever somebody sees to be nobody's again, so that alerts are heard; gives how many causes and items."""
+    held = Cause.objects.exclude(state=CauseState.RESOLVED).filter(owner=owner).values_list("pk", flat=True)
+    items = Intervention.objects.filter(resolved=False, assignee=owner).values_list("pk", flat=True)
+    causes = sum(_is_done(partial(hand_back, cause_id=pk, by=by, owner=owner)) for pk in list(held))
+    return causes, sum(_is_done(partial(hand_back_item, item_id=pk, by=by, owner=owner)) for pk in list(items))
 
 
 def snooze_item(*, item_id: uuid.UUID, until: dt.datetime, by: str, at: dt.datetime) -> Intervention:
@@ -157,6 +170,14 @@ def unsnooze_item(*, item_id: uuid.UUID, by: str, at: dt.datetime) -> Interventi
         _must_stand(item, not item.resolved and _is_ahead(item.snoozed_until, at), _PUT_OFF)
         _write(item, "unsnoozed", by, _iso(item.snoozed_until), None, snoozed_until=None)
     return item
+
+
+def _is_done(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except Overtaken:
+        return False  # somebody took it over meanwhile, or it was resolved
+    return True
 
 
 @contextmanager
