@@ -219,6 +219,10 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("sync/mark.svg")}],
+    "SCRIPTS": [
+        lambda _: static("interventions/reach.js"),
+        lambda _: static("interventions/keys.js"),
+    ],
     "DASHBOARD_CALLBACK": "sync.admin.front.callback",
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "config.navigation.groups"},
     "ACCOUNT": {"navigation": "therapists.admin.own.links"},

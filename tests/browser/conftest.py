@@ -3,10 +3,21 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, WebError, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    WebError,
+    expect,
+    sync_playwright,
+)
 
 from tests.processes import Copy
 
@@ -55,8 +66,22 @@ def keepwell(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iter
 
 @pytest.fixture
 def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
-    """A fresh window; a script that fails or an address outside fails the test."""
-    window = browser.new_context(base_url=keepwell.url, viewport={"width": 1280, "height": 900})
+    """A fresh window, watched."""
+    with watched(browser, keepwell) as window:
+        yield window.new_page()
+
+
+@contextmanager
+def watched(browser: Browser, keepwell: Copy) -> Iterator[BrowserContext]:
+    """
+    A window that nothing escapes.
+
+    Afterwards it fails for a script that failed, an address outside, what the content policy refused, and a script,
+    style or picture that was not there.
+    """
+    window = browser.new_context(
+        base_url=keepwell.url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+    )
     troubles: list[str] = []
 
     def note_error(error: WebError) -> None:
@@ -66,11 +91,21 @@ def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
         if not asked.url.startswith((keepwell.url, "data:", "blob:")):
             troubles.append(asked.url)
 
+    def note_refused(said: ConsoleMessage) -> None:
+        if said.type == "error" and "Content Security Policy" in said.text:
+            troubles.append(said.text)
+
+    def note_missing(answer: Response) -> None:
+        if answer.status >= 400 and answer.request.resource_type in {"script", "stylesheet", "image", "font"}:
+            troubles.append(f"{answer.status} {answer.url}")
+
     window.on("weberror", note_error)
     window.on("request", note_outside)
+    window.on("console", note_refused)
+    window.on("response", note_missing)
     expect.set_options(timeout=10_000)
     window.set_default_timeout(10_000)
-    yield window.new_page()
+    yield window
     window.close()
     assert troubles == []
 
@@ -79,5 +114,5 @@ def sign_in(page: Page, email: str, password: str) -> None:
     """Sign in to the staff's desk."""
     page.goto("/admin/login/")
     page.get_by_label("E-mail").fill(email)
-    page.get_by_label("Password").fill(password)
+    page.get_by_role("textbox", name="Password").fill(password)
     page.get_by_role("button", name="Log in").click()

@@ -67,6 +67,9 @@ def test_the_inbox_says_how_many_are_new_and_stays_where_it_is(desk: Page) -> No
     desk.bring_to_front()
     desk.goto(INBOX)
     listed = desk.locator("a.kw-what").count()
+    chosen = desk.locator(".action-select").first
+    chosen.check()
+    value = chosen.get_attribute("value")
     other.goto("/admin/therapists/enrollment/")
     other.get_by_role("link", name="Ada Lindqvist").click()
     other.get_by_label("Bio").fill("I have moved, and see people near the sea now.")
@@ -76,6 +79,7 @@ def test_the_inbox_says_how_many_are_new_and_stays_where_it_is(desk: Page) -> No
     assert desk.locator("a.kw-what").count() == listed
     said.get_by_role("link", name="Show them").click()
     expect(desk.get_by_role("row").filter(has_text="Ada Lindqvist")).to_be_visible()
+    expect(desk.locator(f".action-select[value='{value}']")).to_be_checked()
     other.goto("/admin/drill/")
     card.get_by_role("button", name="Mend").click()
     expect(card.get_by_role("button", name="Break")).to_be_visible()

@@ -2,6 +2,8 @@
 "use strict";
 {
   const EVERY_MS = 10000;
+  const KEPT = "kw-inbox-selection";
+  const boxes = () => [...document.querySelectorAll("#result_list .action-select")];
 
   const look = async (news) => {
     if (document.hidden) return;
@@ -14,10 +16,26 @@
     news.querySelector("a").hidden = !text;
   };
 
+  // What was selected stays selected, and the list where it was, when the new ones are shown.
+  const keep = () => {
+    const selected = boxes().filter((box) => box.checked).map((box) => box.value);
+    sessionStorage.setItem(KEPT, JSON.stringify({ at: location.href, selected, y: scrollY }));
+  };
+  const restore = () => {
+    const { at, selected, y } = JSON.parse(sessionStorage.getItem(KEPT) || "{}");
+    sessionStorage.removeItem(KEPT);
+    if (at !== location.href) return;
+    for (const box of boxes()) if (selected.includes(box.value) && !box.checked) box.click();
+    scrollTo(0, y);
+  };
+
   // The admin puts its scripts into the head, before there is anything to look for.
   document.addEventListener("DOMContentLoaded", () => {
     const news = document.querySelector("#kw-new");
+    if (!news) return;
     // Away for a moment, or signed out: the next look finds out.
-    if (news) setInterval(() => look(news).catch(() => {}), EVERY_MS);
+    setInterval(() => look(news).catch(() => {}), EVERY_MS);
+    news.querySelector("a").addEventListener("click", keep);
   });
+  addEventListener("load", restore);
 }
