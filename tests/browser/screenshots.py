@@ -5,6 +5,7 @@ With a folder as argument, every page is photographed into it light and dark, wi
 """
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -69,6 +70,10 @@ def take(
     page.locator("a.kw-cause-more").first.click()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=folder / f"cause{suffix}.png")
+    page.get_by_role("button", name="Retry all…").click()
+    page.get_by_role("button", name=re.compile(r"^Retry \d+$")).click()
+    page.locator(".kw-state", has_text=re.compile("Stopped|Done")).first.wait_for(timeout=60_000)
+    page.screenshot(path=folder / f"run{suffix}.png")
     if is_everything:
         page.goto(CAUSES)
         page.wait_for_load_state("networkidle")
