@@ -8,6 +8,7 @@ class InterventionsConfig(AppConfig):
     """Adds the desk's checks, and switches failpoints on where the settings allow them."""
 
     name = "interventions"
+    verbose_name = "Desk"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

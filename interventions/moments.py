@@ -3,6 +3,7 @@
 import datetime as dt
 
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 TO_THE_MINUTE, TO_THE_SECOND, CLOCK = "%-d %b %Y, %H:%M", "%-d %b %Y, %H:%M:%S", "%H:%M:%S"
 
@@ -11,6 +12,13 @@ def spelled(at: dt.datetime, form: str = TO_THE_MINUTE) -> str:
     """Say a moment in the reader's zone: "22 Nov 2026, 13:05 CET"."""
     local = timezone.localtime(at)
     return f"{local.strftime(form)} {zone_of(local)}"
+
+
+def lasted(since: dt.datetime, until: dt.datetime) -> str:
+    """Say how long something lasted, in one unit; nothing is "0 minutes" long."""
+    if (until - since).total_seconds() < 60:
+        return "under a minute"
+    return timesince(since, until, depth=1)
 
 
 def zone_of(local: dt.datetime) -> str:

@@ -38,6 +38,14 @@ class Marks:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """How many items need a person now, and how many more are put off; each counted as far as a tab counts."""
+
+    now: int
+    put_off: int
+
+
+@dataclass(frozen=True)
 class Moment:
     """One line of an item's timeline. `kind`: history or try."""
 
@@ -50,16 +58,6 @@ class Moment:
     number: int = 0
     duration_ms: int = 0
     to_state: str | None = None
-
-
-def needing_a_person() -> QuerySet[Intervention]:
-    """Narrow to items that nothing but a person moves, oldest first."""
-    return Intervention.objects.filter(_NOBODY_TRIES, resolved=False).order_by("timestamp")
-
-
-def retrying() -> QuerySet[Intervention]:
-    """Narrow to items with a retry under way."""
-    return Intervention.objects.filter(state=State.RETRYING)
 
 
 def marks(*, by: str, at: dt.datetime) -> Marks:
@@ -101,6 +99,13 @@ def in_tab(items: QuerySet[Intervention], tab: str, marks: Marks) -> QuerySet[In
             return items
         case _:
             return live.filter(_NOBODY_TRIES, ~is_off)
+
+
+def waiting(*, at: dt.datetime, target: str | None = None) -> Waiting:
+    """Count what the tabs of those names hold, whoever looks; of one target, or of all."""
+    items = Intervention.objects.filter(target=target) if target else Intervention.objects.all()
+    found = marks(by="", at=at)
+    return Waiting(bounded_count(in_tab(items, "", found)), bounded_count(in_tab(items, "snoozed", found)))
 
 
 def newest_moment(at: dt.datetime) -> dt.datetime:

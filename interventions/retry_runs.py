@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.urls import reverse
 
 from interventions import cleaning, operations, patience
 from interventions.correlation import request_id
@@ -168,10 +169,12 @@ def with_unanswered(runs: "QuerySet[RetryRun]") -> "QuerySet[RetryRun]":
 
 def as_csv(run: RetryRun) -> Iterator[str]:
     """Give the report line by line: ids, names of places and words of ours, nothing that a spreadsheet would run."""
-    yield _row(("intervention", "person", "target", "outcome", "at (UTC)"))
+    yield _row(("intervention", "person", "target", "outcome", "at (UTC)", "page"))
+    pages = f"{settings.BASE_URL.rstrip('/')}{reverse('admin:interventions_intervention_changelist')}"
     for part in run.retryrunitem_set.order_by("pk").iterator(chunk_size=2000):
         label = RetryOutcome(part.outcome).label
-        yield _row((str(part.item_id), str(part.person_id), part.target, label, part.at.isoformat() if part.at else ""))
+        at, page = part.at.isoformat() if part.at else "", f"{pages}{part.item_id}/change/"
+        yield _row((str(part.item_id), str(part.person_id), part.target, label, at, page))
 
 
 def prune(*, at: dt.datetime) -> None:

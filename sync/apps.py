@@ -7,6 +7,7 @@ class SyncConfig(AppConfig):
     """Connects receivers and offers itself to the desk of interventions."""
 
     name = "sync"
+    verbose_name = "Desk"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -7,6 +7,7 @@ class TherapistsConfig(AppConfig):
     """Registers the declaration with the engine."""
 
     name = "therapists"
+    verbose_name = "People"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

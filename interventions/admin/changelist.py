@@ -1,6 +1,8 @@
 """The inbox's list: tabs in the URL, names and next tries looked up for a page at once, no full count."""
 
 import datetime as dt
+import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +17,7 @@ from unfold.views import ChangeList
 from interventions.admin.sentences import who
 from interventions.causes import live
 from interventions.handlers import Entity, handler
-from interventions.models import CauseState, Intervention
+from interventions.models import CauseState, Intervention, RetryOutcome, RetryRunItem, State
 from interventions.queries import Marks, in_tab, marks, recent_kinds
 from interventions.reasons import reason
 
@@ -44,6 +46,12 @@ class TabFilter(SimpleListFilter):
         """List the tabs beside the default."""
         return [(word, word.capitalize()) for word in ("mine", "retrying", "snoozed", "resolved", "all")]
 
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Call the default what its tab is called."""
+        default, *others = super().choices(changelist)
+        yield {**default, "display": State.OPEN.label}
+        yield from others
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> QuerySet[Intervention]:
         """Narrow to the open tab."""
         found = marks_of(request)
@@ -60,6 +68,33 @@ def marks_of(request: HttpRequest) -> Marks:
         found = marks(by=f"user:{request.user.pk}", at=timezone.now())
         setattr(request, _MARKS, found)
     return found
+
+
+class RunFilter(SimpleListFilter):
+    """What one bulk retry held, or what came to one outcome in it (`ID.fixed`); offered where the URL names it alone."""
+
+    title, parameter_name = "bulk retry", "run"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer what the URL says."""
+        given = request.GET.get(self.parameter_name, "")
+        return [(given, part_of_run(given)[1])] if given else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> QuerySet[Intervention]:
+        """Narrow to the run's items."""
+        given = self.value()
+        return queryset.filter(pk__in=part_of_run(given)[0].values("item_id")) if given else queryset
+
+
+def part_of_run(given: str) -> tuple[QuerySet[RetryRunItem], str]:
+    """Give the items that the URL's word names, and the same in words; none for what is no such word."""
+    run, _, outcome = given.partition(".")
+    try:
+        parts = RetryRunItem.objects.filter(run_id=uuid.UUID(run))
+        said = f": {RetryOutcome(outcome).label}" if outcome else ""
+    except ValueError:
+        return RetryRunItem.objects.none(), "none of this name"
+    return parts.filter(outcome=outcome) if outcome else parts, f"{run[:8]}{said}"
 
 
 class _Recent(SimpleListFilter):

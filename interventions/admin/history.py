@@ -53,6 +53,8 @@ class HistoryAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     list_display_links = None
     list_filter = (ActionFilter,)
     list_per_page = 50
+    counted_as = "line"
+    show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 50
     search_fields = ("object_id__exact", "actor__exact", "request_id__exact")
     search_help_text = "Id of an intervention, an actor such as user:7, or a request"
@@ -90,6 +92,9 @@ class HistoryAdmin(OnRecord, DeclaredFilters, ModelAdmin):
             page = reverse("admin:cause", args=[row.object_id])
             return format_html('<a class="kw-link" href="{}">cause {}</a>', page, row.object_id[:8])
         if row.object_type != "intervention":
-            return f"{row.object_type} {row.object_id}"
+            kind = {"run": "repair", "retry_run": "bulk retry", "hold": "held deletions"}.get(
+                row.object_type, row.object_type
+            )
+            return f"{kind.replace('_', ' ')} {row.object_id.partition('-')[0]}"
         where = reverse("admin:interventions_intervention_change", args=[row.object_id])
         return format_html('<a class="kw-link" href="{}">intervention {}</a>', where, row.object_id[:8])

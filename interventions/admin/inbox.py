@@ -11,21 +11,23 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import timeuntil
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from interventions import queries, search
+from interventions import moments, queries, search
 from interventions.admin import adoption, attending, causes, item, news, reasons, retries, sentences
 from interventions.admin.changelist import (
     BoundedPaginator,
     CodeFilter,
     DeclaredFilters,
     Inbox,
+    RunFilter,
     TabFilter,
     TargetFilter,
     is_filtered,
     marks_of,
+    part_of_run,
 )
 from interventions.admin.records import OnRecord
 from interventions.causes import standing as causes_at
@@ -45,12 +47,14 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
 
     list_display = ("what", "therapist", "condition", "tries", "open_for", "next_try", "seen_to_by", "retry_button")
     list_display_links = None
-    list_filter = (TabFilter, TargetFilter, CodeFilter)
+    list_filter = (TabFilter, TargetFilter, CodeFilter, RunFilter)
     linked_by = ("cause__exact", "person_id__exact")
     list_filter_sheet = True
     list_per_page = 25
     list_max_show_all = 25
     list_before_template = "admin/interventions/inbox_top.html"
+    says_emptiness = True
+    show_facets = admin.ShowFacets.NEVER
     list_fullwidth = True
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -103,7 +107,7 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
         tab = request.GET.get("tab", "")
         marks, everything = marks_of(request), Intervention.objects.all()
         counts = {word: queries.bounded_count(queries.in_tab(everything, word, marks)) for word in COUNTED}
-        standing = causes_at(at=marks.at, limit=CAUSES_SHOWN + 1) if tab != "resolved" else []
+        standing = causes_at(at=marks.at, limit=CAUSES_SHOWN + 1) if not tab or request.GET.get("cause__exact") else []
         top = {
             "title": "Interventions",
             "tabs": [
@@ -123,6 +127,7 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
             "retry_all_url": reverse("admin:retries_plan"),
             "new_url": news.address(request, at=marks.at) if not tab else "",
             "chosen_cause": reasons.of_cause(request.GET.get("cause__exact", "")),
+            "chosen_run": part_of_run(run)[1] if (run := request.GET.get("run", "")) else "",
             "is_filtered": is_filtered(request),
             "open_tab": tab,
             "retry_url": reverse("admin:interventions_intervention_retry"),
@@ -194,7 +199,8 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     @display(description="Therapist")
     def therapist(self, row: Any) -> str:
         """The person's name."""
-        return row.person_name or (f"person {row.person_id}" if row.person_id else row.entity_id or "-")
+        named = row.person_name or (f"person {row.person_id}" if row.person_id else row.entity_id)
+        return named if named and named != row.target else "-"
 
     @display(description="State")
     def condition(self, row: Any) -> SafeString:
@@ -212,7 +218,7 @@ class InterventionAdmin(OnRecord, DeclaredFilters, ModelAdmin):
     def open_for(self, row: Intervention) -> SafeString:
         """How long it has needed somebody."""
         until = row.resolved_at if row.resolved and row.resolved_at else timezone.now()
-        age = timesince(row.timestamp, until).split(",")[0]
+        age = moments.lasted(row.timestamp, until)
         return format_html(
             '<time datetime="{}" title="since {}">{}</time>', row.timestamp.isoformat(), row.timestamp, age
         )

@@ -180,7 +180,7 @@ def _sides(items: list[Intervention]) -> list[Side]:
     return [
         Side(
             item=item,
-            person=names.get(item.person_id or 0, item.entity_id or ""),
+            person=names.get(item.person_id or 0, ""),
             comparison=compared.get(cast("Entity", _entity(item))),
         )
         for item in items
@@ -198,4 +198,4 @@ def _may(request: HttpRequest, permission: str) -> bool:
 def _tone(one: Any) -> str:
     if one.kind == "try":
         return "bad" if one.action == "failed" else "good"
-    return "good" if one.action.startswith(("resolved", "accepted")) else "plain"
+    return "good" if one.action.startswith(("resolved", "accepted")) else ""

@@ -20,8 +20,8 @@ FILTERS = ("cause__exact", "target", "code")
 
 
 def address(request: HttpRequest, *, at: dt.datetime) -> str:
-    """Give what a page asks for news of just what it lists; empty where it lists a search."""
-    if request.GET.get("q"):
+    """Give what a page asks for news of just what it lists; empty where it lists a search or a run's items."""
+    if request.GET.get("q") or request.GET.get("run"):
         return ""
     words = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
     since = queries.newest_moment(at).isoformat()

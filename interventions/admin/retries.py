@@ -20,13 +20,21 @@ from django.http import (
 )
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from interventions import fingerprint, retry_runs
 from interventions.admin import reasons
-from interventions.admin.run_pages import CANCEL, Line, RunPages, by, require
+from interventions.admin.run_pages import CANCEL, Count, Line, RunPages, by, require
+from interventions.handlers import handler
 from interventions.models import Intervention, RetryOutcome, RetryRun, RetryState
 
 RETRY, LOOK = "interventions.retry_intervention", "interventions.view_retryrun"
+# What came of an item, with its colour; so many of each are shown beneath the report.
+LOOKED_AT = {
+    RetryOutcome.FAILED: "kw-open", RetryOutcome.FIXED: "kw-resolved", RetryOutcome.ALREADY: "kw-resolved",
+    RetryOutcome.SKIPPED: "kw-plain",
+}  # fmt: skip
+SOME = 5
 NOTHING = "Nothing of that needs a person any more, so there is nothing to retry."
 
 
@@ -56,10 +64,11 @@ class BulkRetries(RunPages[RetryRun]):
             moves=run.state in retry_runs.LIVE or bool(run.asked),
         )  # fmt: skip
 
-    def counts(self, run: RetryRun) -> list[tuple[str, int]]:
-        """Give the outcomes; the numbers add up to all of them."""
+    def counts(self, run: RetryRun) -> list[Count]:
+        """Give the outcomes, each leading to its interventions; the numbers add up to all of them."""
         counts = retry_runs.report(run)
-        return [*((o.label, counts[o]) for o in RetryOutcome if counts[o]), ("All", counts.total())]
+        lines = [Count(o.label, counts[o], _listed(run, o)) for o in RetryOutcome if counts[o]]
+        return [*lines, Count("All", counts.total(), _listed(run))]
 
     def actions(self, request: HttpRequest, line: Line[RetryRun]) -> list[tuple[str, str]]:
         """Give the buttons."""
@@ -83,12 +92,12 @@ class BulkRetries(RunPages[RetryRun]):
             raise Http404("There is no such run.") from None
 
     def more(self, request: HttpRequest, line: Line[RetryRun] | None) -> dict[str, Any]:
-        """Say how many are tried first, and where runs are planned."""
+        """Say how many are tried first, where runs are planned, and show some whom a run concerned."""
         if line is None:
             return {"inbox_url": reverse("admin:interventions_intervention_changelist")}
         total = line.run.total
         report = reverse("admin:retry_run_report", args=[line.run.pk])
-        return {"canaries": retry_runs.CANARIES, "total": total, "report_url": report}
+        return {"canaries": retry_runs.CANARIES, "total": total, "report_url": report, "some": _some(line.run)}
 
 
 PAGES = BulkRetries()
@@ -120,14 +129,48 @@ def begin(
 
 def title_of(asked: QueryDict) -> str:
     """Say what a filter of the inbox narrows to, without the words of a search: they may be somebody's name."""
-    given = {name: str(asked.get(name, "")) for name in ("cause__exact", "target", "code", "q")}
+    given = {name: str(asked.get(name, "")) for name in ("cause__exact", "target", "code", "q", "run")}
     if cause := given["cause__exact"]:
         said = fingerprint.parts(cause)
         return (
             f"{said.target}: {reasons.line(said.target, said.code, said.detail)}" if said else reasons.line("", "", "")
         )
-    words = [word for word in (given["target"], given["code"], given["q"] and "a search") if word]
+    words = [
+        word
+        for word in (
+            given["target"],
+            given["code"],
+            given["q"] and "a search",
+            given["run"] and "part of an earlier bulk retry",
+        )
+        if word
+    ]
     return ", ".join(words) or "Everything that needs a person"
+
+
+def _listed(run: RetryRun, outcome: RetryOutcome | None = None) -> str:
+    """Give the inbox narrowed to a run's items, or to those of one outcome."""
+    part = f"{run.pk}.{outcome}" if outcome else str(run.pk)
+    return f"{reverse('admin:interventions_intervention_changelist')}?{urlencode({'tab': 'all', 'run': part})}"
+
+
+def _some(run: RetryRun) -> list[dict[str, Any]]:
+    """Give a few of each outcome, so that what a number says can be looked at."""
+    parts = [
+        part for outcome in LOOKED_AT for part in run.retryrunitem_set.filter(outcome=outcome).order_by("pk")[:SOME]
+    ]
+    names = handler().label({part.person_id for part in parts}) if parts else {}
+    return [
+        {
+            "person": names.get(part.person_id, f"person {part.person_id}"),
+            "target": part.target,
+            "outcome": part.get_outcome_display(),
+            "look": LOOKED_AT[RetryOutcome(part.outcome)],
+            "at": part.at,
+            "url": reverse("admin:interventions_intervention_change", args=[part.item_id]),
+        }
+        for part in parts
+    ]
 
 
 def _plan(admin: "ModelAdmin[Intervention]", request: HttpRequest) -> HttpResponse:

@@ -49,6 +49,15 @@ class Line(Generic[Run]):
         return LOOKS[self.run.state]
 
 
+@dataclass(frozen=True)
+class Count:
+    """A line of a run's report; `link` leads to what was counted."""
+
+    name: str
+    number: int
+    link: str = ""
+
+
 class RunPages(ABC, Generic[Run]):
     """The pages of one kind of run; a kind says what is its own."""
 
@@ -77,8 +86,8 @@ class RunPages(ABC, Generic[Run]):
         """Describe a run."""
 
     @abstractmethod
-    def counts(self, run: Run) -> list[tuple[str, int]]:
-        """Give the report: outcomes in words, and how many."""
+    def counts(self, run: Run) -> list[Count]:
+        """Give the report: outcomes in words, how many, and where they are listed."""
 
     @abstractmethod
     def actions(self, request: HttpRequest, line: Line[Run]) -> list[tuple[str, str]]:

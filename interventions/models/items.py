@@ -129,4 +129,5 @@ class Intervention(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.operation} → {self.target or 'elsewhere'}"
+        # What keeps copies equal needs no name; whatever else was tried does.
+        return (self.target if self.operation == "sync" else "") or self.operation.replace("_", " ").capitalize()

@@ -24,6 +24,12 @@ def ago(moment: dt.datetime | None) -> str:
 
 
 @register.filter
+def lasting(since: dt.datetime, until: dt.datetime) -> str:
+    """Say how long something has lasted at a moment, in one unit."""
+    return moments.lasted(since, until)
+
+
+@register.filter
 def when(moment: dt.datetime | None) -> SafeString | str:
     """Say a moment to the minute, in the reader's zone and with its name; nothing where there is none."""
     return _told(moment, moments.TO_THE_MINUTE)

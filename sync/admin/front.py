@@ -16,6 +16,7 @@ from interventions import queries as items
 from interventions.admin import reasons
 from interventions.admin.reading import Reading, read
 from interventions.causes import Standing
+from interventions.queries import Waiting
 from interventions.templatetags.desk import so_far
 from sync import consistency, pulse, queries, triggers
 from sync.admin import bars, readings, switching, tries
@@ -45,6 +46,9 @@ class Card:
     look: str
     link: str = ""
     at: dt.datetime | None = None
+    # What the number leaves out, in words, and where that is.
+    besides: str = ""
+    besides_link: str = ""
 
 
 def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -55,12 +59,13 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     targets = read(lambda: readings.targets(now))
     operations = read(readings.operations)
     causes = read(lambda: standing_causes.standing(at=now, limit=CAUSES_SHOWN))
+    may_open = request.user.has_perm("interventions.view_cause")
     return context | {
         "may_see_numbers": True,
         "title": "Front page",
         "read_at": now,
         "cards": [
-            needing_card(read(lambda: items.bounded_count(items.needing_a_person()))),
+            needing_card(read(lambda: items.waiting(at=now))),
             oldest_card(read(queries.oldest_owed), now),
             retrying_card(targets),
             consistency_card(read(consistency.last_known)),
@@ -71,20 +76,32 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "operations": operations,
         "operation_switches": [operation_switch(line) for line in operations.value or []],
         "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
-        "causes": [cause_line(cause) for cause in causes.value or []],
+        "causes": [cause_line(cause, may_open=may_open) for cause in causes.value or []],
         "causes_are_known": causes.is_known,
         "charts": [*tried(read(lambda: tries.by_hour(now))), *happened(read(lambda: readings.hours(now)))],
     }
 
 
-def needing_card(count: Reading[int]) -> Card:
-    """Tell how many items wait for a person."""
+def needing_card(waiting: Reading[Waiting]) -> Card:
+    """Tell how many items wait for a person, as the tab of that name does, and how many are put off."""
     title, note, link = "Needs a person", f"target: fewer than {FEWER_ITEMS}", _inbox()
-    if count.value is None:
+    if waiting.value is None:
         return _unread(title, note, link)
-    number = str(count.value) if count.value <= items.MOST_COUNTED else f"more than {items.MOST_COUNTED}"
-    is_good = count.value < FEWER_ITEMS
-    return Card(title, number, note, "on target" if is_good else "too many", GOOD if is_good else BAD, link)
+    is_good = waiting.value.now < FEWER_ITEMS
+    return Card(
+        title, counted(waiting.value.now), note, "on target" if is_good else "too many", GOOD if is_good else BAD, link,
+        besides=besides(waiting.value), besides_link=f"{link}?tab=snoozed",
+    )  # fmt: skip
+
+
+def counted(number: int) -> str:
+    """Say a number that was counted as far as a tab counts."""
+    return str(number) if number <= items.MOST_COUNTED else f"{items.MOST_COUNTED}+"
+
+
+def besides(waiting: Waiting) -> str:
+    """Say what is put off, so that nobody takes the rest for all; empty where nothing is."""
+    return f"{counted(waiting.put_off)} besides, snoozed or ignored" if waiting.put_off else ""
 
 
 def oldest_card(oldest: Reading[dt.datetime | None], now: dt.datetime) -> Card:
@@ -124,8 +141,9 @@ def net_card(net: Reading[Status]) -> Card:
     return Card(title, "whole", note, "on target", GOOD)
 
 
-def cause_line(cause: Standing) -> dict[str, Any]:
-    """Give a cause with its sentence and the way into the inbox."""
+def cause_line(cause: Standing, *, may_open: bool) -> dict[str, Any]:
+    """Give a cause with its sentence and the way to its page; to the inbox where there is none yet, or none to open."""
+    page = reverse("admin:cause", args=[cause.row.pk]) if cause.row and may_open else ""
     detail = reasons.detail_of(cause.fingerprint)
     fact = f"because {reasons.reason(cause.code).fact}" if cause.target else reasons.reason(cause.code).fact
     return {
@@ -134,7 +152,8 @@ def cause_line(cause: Standing) -> dict[str, Any]:
         "fact": fact,
         "detail": detail if detail != cause.target else "",
         "since": cause.oldest_at,
-        "link": f"{_inbox()}?{urlencode({'cause__exact': cause.fingerprint})}",
+        "link": page or f"{_inbox()}?{urlencode({'cause__exact': cause.fingerprint})}",
+        "word": "ignored" if cause.is_ignored else "snoozed" if cause.is_snoozed else "",
     }
 
 

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
-from interventions.admin.run_pages import CANCEL, Line, RunPages, by, require
+from interventions.admin.run_pages import CANCEL, Count, Line, RunPages, by, require
 from sync import runs
 from sync.models import Run, RunKind, RunState
 
@@ -51,9 +51,9 @@ class Repairs(RunPages[Run]):
         moves = run.state in {RunState.PLANNING, RunState.RUNNING}
         return Line(run, str(run), self.address(run.pk), who, percent=percent, told=f"{percent} %", moves=moves)
 
-    def counts(self, run: Run) -> list[tuple[str, int]]:
+    def counts(self, run: Run) -> list[Count]:
         """Give what came of the rows so far."""
-        return [(_outcome(name), number) for name, number in sorted(runs.report(run).items())]
+        return [Count(_outcome(name), number) for name, number in sorted(runs.report(run).items())]
 
     def actions(self, request: HttpRequest, line: Line[Run]) -> list[tuple[str, str]]:
         """Give the buttons."""

@@ -1,5 +1,8 @@
 """A target's page: how it is and why, what is owed there, what was tried and done, and its switch."""
 
+import datetime as dt
+from typing import Any
+
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,7 +16,7 @@ from interventions import queries as items
 from interventions.admin import reasons, sentences
 from interventions.admin.reading import read
 from interventions.models import History
-from sync.admin import readings, switching, tries, words
+from sync.admin import front, readings, switching, tries, words
 from sync.mirrors import declaration
 from sync.pauses import Scope
 
@@ -40,13 +43,21 @@ def _page(request: HttpRequest, name: str) -> HttpResponse:
         "title": name, "read_at": now, "line": line, "switch": words.target_switch(line) if line else None,
         "advice": reasons.reason(line.code).advice if line and line.word == "parked" else "",
         "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
-        "open": read(lambda: items.bounded_count(items.needing_a_person().filter(target=name))), "most": items.MOST_COUNTED,
-        "inbox_url": _inbox(target=name),
+        **waiting_here(name, now), "inbox_url": _inbox(target=name),
         "charts": tries.charts(hours.value) if hours.value is not None else [],
         "failing": read(lambda: tries.failing(name, now)), "last": read(lambda: tries.last(name)),
         "changes": read(lambda: changes(name)), "here": request.path,
     }  # fmt: skip
     return TemplateResponse(request, "admin/sync/target.html", context)
+
+
+def waiting_here(name: str, now: dt.datetime) -> dict[str, Any]:
+    """Give how many interventions of a target need a person, in words; and those that are put off, with the way there."""
+    found = read(lambda: items.waiting(at=now, target=name)).value
+    return {
+        "open": front.counted(found.now) if found else "", "besides": front.besides(found) if found else "",
+        "besides_url": _inbox(tab="snoozed", target=name),
+    }  # fmt: skip
 
 
 def changes(name: str) -> list[tuple[History, str, str]]:

@@ -1,4 +1,4 @@
-"""A target broken for 5,000 therapists: found, understood, retried and proven mended, in at most twelve clicks."""
+"""A target broken for 5,000 therapists: found, understood, retried and proven mended, in at most six clicks."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.browser.conftest import sign_in
 from tests.fakes import Connection
 from tests.processes import Copy, until
 
-BROKEN, MOST_CLICKS = 5_000, 12
+BROKEN, MOST_CLICKS = 5_000, 6
 LIFTED = f"ALTER TABLE {TARGET} DROP CONSTRAINT refused_on_purpose; DROP FUNCTION obstructed; DROP TABLE obstacle"
 OPEN_OF_THE_CROWD = """
 SELECT count(*) FROM manual_intervention_log JOIN users ON users.id = person_id
@@ -21,6 +21,18 @@ WHERE NOT resolved AND email LIKE 'crowd%'
 BEHIND = f"""
 SELECT count(*) FROM {TARGET} p JOIN therapist_enrollments e USING (user_id)
 WHERE p.bio IS DISTINCT FROM e.bio AND e.email LIKE 'crowd%'
+"""
+# The copy is others' too: no trigger sees the crowd go, and nothing of it is left on their pages.
+GONE = """
+SET session_replication_role = replica;
+DELETE FROM intervention_retry_run_item WHERE person_id IN (SELECT id FROM users WHERE email LIKE 'crowd%');
+DELETE FROM intervention_retry_run WHERE NOT EXISTS (SELECT FROM intervention_retry_run_item WHERE run_id = intervention_retry_run.id);
+DELETE FROM manual_intervention_log WHERE person_id IN (SELECT id FROM users WHERE email LIKE 'crowd%');
+DELETE FROM sync_ledger WHERE person_id IN (SELECT id FROM users WHERE email LIKE 'crowd%');
+DELETE FROM therapist_profiles WHERE user_id IN (SELECT id FROM users WHERE email LIKE 'crowd%');
+DELETE FROM therapist_enrollments WHERE email LIKE 'crowd%';
+DELETE FROM users WHERE email LIKE 'crowd%';
+RESET session_replication_role
 """
 
 
@@ -48,11 +60,12 @@ def broken(keepwell: Copy) -> Iterator[Connection]:
         until(lambda: one(own, OPEN_OF_THE_CROWD) == BROKEN, seconds=240, what=f"{BROKEN} interventions")
         yield own
         own.execute(LIFTED)
+        own.execute(GONE)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_p8_a_target_broken_for_thousands_is_mended_and_proven_in_twelve_clicks(page: Page, broken: Connection) -> None:
+def test_p8_a_target_broken_for_thousands_is_mended_and_proven_in_six_clicks(page: Page, broken: Connection) -> None:
     sign_in(page, "root@keepwell.example", "keepwell-in-development")
     page.wait_for_url("**/admin/")
     click = Clicks()
@@ -61,7 +74,6 @@ def test_p8_a_target_broken_for_thousands_is_mended_and_proven_in_twelve_clicks(
     causes = page.get_by_role("region", name="Open, by cause")
     click(causes.get_by_role("link").filter(has_text=re.compile(r"5,?000")))
     # Understood: what it means and what one can do, and that somebody sees to it.
-    click(page.locator("article[aria-current]").get_by_role("link", name=re.compile("^More about")))
     expect(page.get_by_text("What you can do:")).to_be_visible()
     expect(page.get_by_text("refused_on_purpose").first).to_be_visible()
     click(page.get_by_role("button", name="Acknowledge"))
@@ -75,9 +87,7 @@ def test_p8_a_target_broken_for_thousands_is_mended_and_proven_in_twelve_clicks(
     expect(done).to_contain_text(re.compile("5,?000"), timeout=180_000)
     expect(page.locator(".kw-state").first).to_have_text("Done")
     # Proven: both sides stand side by side and are equal, and nothing of it is open.
-    click(page.locator('#nav-sidebar a[href="/admin/interventions/intervention/"]'))
-    click(page.get_by_role("link", name=re.compile("^Resolved")).first)
-    click(page.locator("a.kw-what").first)
+    click(page.get_by_role("region", name="Some of them").get_by_role("link").first)
     table = page.get_by_role("table").first
     expect(table).to_contain_text("Edited.")
     expect(table).not_to_contain_text("differs")

@@ -166,8 +166,14 @@ def desk(settings: Any, transactional_db: None, tmp_path: Path) -> Iterator[dict
         root = client_of(SUPERUSER)
         root.post("/admin/interventions/intervention/retries/plan/")
         root.post("/admin/runs/", {"action": "plan"})
-        yield {role: crawled(client_of(role)) for role in (NOBODY, *ROLES, SUPERUSER)}
+        clients = {role: client_of(role) for role in (NOBODY, *ROLES, SUPERUSER)}
+        # Whoever only looks changes nothing: a page that wrote something would be an error here, and a dead link.
+        fakes.sql("SET default_transaction_read_only = on")
+        seen = {role: crawled(client) for role, client in clients.items()}
+        fakes.sql("RESET default_transaction_read_only")
+        yield seen
     finally:
+        fakes.sql("RESET default_transaction_read_only")
         sync_groups()  # some were saved with nothing in them
         fakes.sql(f"ALTER TABLE therapist_profiles DROP CONSTRAINT IF EXISTS {PHONE_CONSTRAINT}")
         for name in (PIN, EXPORT):

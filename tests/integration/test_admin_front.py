@@ -1,18 +1,21 @@
 """The front page: true numbers, or the word that there are none; and the policy under which the desk runs."""
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from interventions.models import History, Intervention
+from interventions import attention, causes
+from interventions.models import Cause, History, Intervention
 from sync import pulse, repair, triggers
 from sync.admin import bars, readings
 from sync.models import Gap
@@ -215,7 +218,32 @@ class TestWhatRuns:
         assert (found["Beat"].number, found["Beat"].look) == ("silent for 5\xa0minutes", "kw-open")
 
 
+class TestPutOff:
+    def test_is_no_part_of_the_number_and_said_beside_it(self, desk: Client, cast: Cast) -> None:
+        blocked(2)
+        now = timezone.now()
+        causes.follow(at=now)
+        cause = Cause.objects.get()
+        attention.ignore(cause_id=cause.pk, until=now + dt.timedelta(days=1), reason="Known.", by="user:1", at=now)
+        card = cards(desk)["Needs a person"]
+        assert (card.number, card.besides) == ("0", "2 besides, snoozed or ignored")
+        assert desk.get(card.link).context["cl"].result_count == 0
+        assert desk.get(card.besides_link).context["cl"].result_count == 2
+        # What is owed, and what is open for which reason, knows of no ignoring.
+        text = page(desk)
+        assert re.search(r"<b>2</b> owed", text)
+        assert re.search(r"<b>2</b> <span><b>therapist_profiles</b>.*?ignored · for", text, re.DOTALL)
+        assert (
+            "2 besides, snoozed or ignored" in desk.get(reverse("target", args=["therapist_profiles"])).content.decode()
+        )
+
+
 class TestCauses:
+    def test_lead_to_their_pages_once_they_have_one(self, desk: Client) -> None:
+        blocked(2)
+        causes.follow(at=timezone.now())
+        assert f'href="{reverse("admin:cause", args=[Cause.objects.get().pk])}"' in page(desk)
+
     def test_lead_into_the_inbox_narrowed_to_them(self, desk: Client) -> None:
         blocked(2)
         cause = Intervention.objects.values_list("cause", flat=True).distinct().get()
@@ -284,3 +312,23 @@ class TestPolicy:
         assert scripts(reverse("admin:login")) == "script-src 'self' 'unsafe-eval'"
         for address in (reverse("docs"), reverse("landing"), "/health/live", "/administration/"):
             assert scripts(address) == "script-src 'self'"
+
+
+class TestErrorPages:
+    """Whoever ends up there is told what it means and led back, also where nothing but the page itself works."""
+
+    def test_say_what_it_means(self, desk: Client) -> None:
+        gone = desk.get(
+            reverse("admin:interventions_intervention_change", args=["00000000-0000-0000-0000-000000000000"])
+        )
+        assert gone.status_code == 404
+        refused = desk.post(reverse("switch"), {"scope": "target", "key": "users", "action": "pause"})
+        assert refused.status_code == 403
+        strict = Client(enforce_csrf_checks=True).post(reverse("admin:login"))
+        pages = [answer.content.decode() for answer in (gone, refused, strict)]
+        pages.append(render_to_string("500.html"))
+        for page, said in zip(
+            pages, ("There is nothing here", "your role does not allow it", "too old", "our side"), strict=True
+        ):
+            assert said in page
+            assert 'href="/admin/"' in page

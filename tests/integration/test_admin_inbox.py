@@ -60,7 +60,7 @@ def change_page(item: Intervention) -> str:
 class TestInbox:
     def test_shows_what_needs_a_person_first(self, refused: list[User]) -> None:
         page = desk().get(INBOX).content.decode()
-        assert "sync → therapist_profiles" in page
+        assert "<b>therapist_profiles</b>" in page
         assert "refuses the value by a CHECK constraint (refused_on_purpose)" in page
         assert refused[0].full_name in page
         assert "Needs a person" in page

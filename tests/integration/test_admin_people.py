@@ -143,7 +143,7 @@ class TestChangePages:
     def test_list_every_place_with_its_state_and_the_way_to_its_interventions(self, desk: Client, cast: Cast) -> None:
         page = read(desk, page_of(cast.cleo))
         assert page.count("up to date") == 2
-        assert re.search(r"follows now.*<td>now</td>", page, re.DOTALL)
+        assert re.search(r'follows now.*<td data-place="Next try">now</td>', page, re.DOTALL)
         assert f"?tab=all&amp;person_id__exact={cast.cleo.pk}" in page
         assert page_of(Profile.objects.get(user=cast.cleo)) in page
 

@@ -1,5 +1,6 @@
 """The pages of bulk retries: from the inbox's own list to a report, for those who may."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -62,7 +63,17 @@ def test_a_cause_is_planned_started_and_reported_by_buttons(operator: Client, br
         fakes.settled()
     page = operator.get(address).content.decode()
     assert "7 of 7 answered" in page
-    assert '<th scope="row">Fixed</th><td>7</td>' in page
+    counted = re.search(r'<th scope="row">Fixed</th><td><a href="([^"]+)">7</a>', page)
+    assert counted
+    fixed = operator.get(counted[1].replace("&amp;", "&"))
+    assert fixed.context["cl"].result_count == 7
+    assert f"One bulk retry: {str(run.pk)[:8]}: Fixed." in fixed.content.decode()
+    # A few are named at once: their pages are the proof.
+    named = re.findall(r'<th scope="row"><a href="([^"]+)">', page)
+    assert len(named) == 5
+    assert "Resolved by itself: both sides are equal" in operator.get(named[0]).content.decode()
+    assert operator.get(INBOX, {"tab": "all", "run": f"{run.pk}.failed"}).context["cl"].result_count == 0
+    assert operator.get(INBOX, {"tab": "all", "run": "x' OR 1=1"}).context["cl"].result_count == 0
     assert "Bulk retry planned, by Sam Reyes" in page
     assert "Run started, by Sam Reyes" in page
     report = b"".join(operator.get(reverse("admin:retry_run_report", args=[run.pk]))).decode()

@@ -189,7 +189,7 @@ class TestIgnoring:
             attention.ignore(cause_id=cause.pk, until=until, reason="  ", by=SAM, at=now)
         attention.ignore(cause_id=cause.pk, until=until, reason="The importer is known for it.", by=SAM, at=now)
         assert (in_tab(""), in_tab("snoozed"), in_tab("", at=until)) == ([], [1, 2], [1, 2])
-        assert queries.needing_a_person().count() == 2
+        assert queries.waiting(at=now) == queries.Waiting(now=0, put_off=2)
         (standing,) = causes.standing(at=now)
         assert (standing.items, standing.is_ignored) == (2, True)
 

@@ -209,7 +209,9 @@ def test_the_report_is_a_table_that_no_spreadsheet_runs(mended: list[User]) -> N
     run = planned()
     run.retryrunitem_set.filter(person_id=mended[0].pk).update(target="=cmd|' /C calc'!A0")
     lines = "".join(retry_runs.as_csv(run)).splitlines()
-    assert lines[0] == "intervention,person,target,outcome,at (UTC)"
+    assert lines[0] == "intervention,person,target,outcome,at (UTC),page"
+    item = run.retryrunitem_set.order_by("pk")[0].item_id
+    assert lines[1].endswith(f",http://127.0.0.1:8000/admin/interventions/intervention/{item}/change/")
     assert len(lines) == PEOPLE + 1
     assert [line for line in lines if ",=" in line or line.startswith("=")] == []
     assert sum(",'=cmd" in line for line in lines) == 1
