@@ -149,6 +149,8 @@ def pages(client: Client) -> dict[str, str]:
     """Give every list that the navigation leads to, the inbox's tabs, and what staff narrow and search it by."""
     front = client.get(reverse("admin:index")).content.decode()
     lists = sorted(set(re.findall(r'href="(/admin/[^"?#]*)"', front.partition('id="nav-sidebar"')[2])))
+    # What has an id is the page of one thing, and another one each time.
+    lists = [address for address in lists if not re.search(r"[0-9a-f]{8}-", address)]
     found = {address: address for address in lists if "log" not in address.rsplit("/", 2)[-2]}
     inbox, causes_page, history = reverse(INBOX), reverse("admin:causes"), reverse(HISTORY)
     run = RetryRun.objects.order_by("-asked_at")[0]
@@ -160,7 +162,10 @@ def pages(client: Client) -> dict[str, str]:
     shown = client.get(inbox).content.decode()
     for query in sorted(set(re.findall(r'href="(\?(?:tab|cause__exact|cause)=[^"]*)"', shown)))[:10]:
         found[f"{inbox}{query}"[:60]] = inbox + query.replace("&amp;", "&")
-    narrowed = {"page 9": "p=9", "of a target": "target=therapist_profiles", "of a rare code": "code=22001"}
+    narrowed = {
+        "page 9": "p=9", "of a target": "target=therapist_profiles", "of a rare code": "code=22001",
+        "of a bulk retry": f"run={run.pk}",
+    }  # fmt: skip
     return found | {f"all, {name}": f"{inbox}?tab=all&{words}" for name, words in narrowed.items()}
 
 
