@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from interventions import causes, items
-from interventions.models import Cause, CauseState, History, Intervention, Resolution, RetryRun, RetryState
+from interventions.models import Cause, CauseState, History, Intervention, Resolution, RetryRun, RetryState, State
 from tests import fakes
 
 TARGET = "therapist_profiles"
@@ -131,6 +131,8 @@ class TestFollow:
 
     def test_reads_one_entry_of_the_index_for_each_cause(self, transactional_db: None) -> None:
         opened(1, 2001)
+        at = timezone.now()
+        Intervention.objects.filter(person_id__gt=500).update(resolved=True, state=State.RESOLVED, resolved_at=at)
         fakes.sql("ANALYZE manual_intervention_log")
         plan = " ".join(
             row[0] for row in fakes.sql(f"EXPLAIN (ANALYZE, BUFFERS) WITH RECURSIVE {causes._LIVE} SELECT * FROM live")

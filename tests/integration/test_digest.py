@@ -173,12 +173,10 @@ class TestWhatItSays:
             assert somebody.full_name not in row[0]
             assert somebody.email not in row[0]
 
-    def test_says_that_it_could_not_be_read_what_is_behind(self) -> None:
+    def test_says_that_it_could_not_be_read_what_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handlers, "_lags", [])
         handlers.register_lags(lambda: [Lag("x", "", "", "", NOW, 1) for _ in fakes.sql("SELECT FROM no_such_table")])
-        try:
-            made = digest.make_due(at=NOW)
-        finally:
-            handlers._lags.clear()
+        made = digest.make_due(at=NOW)
         assert made is not None
         assert "It could not be read what is behind." in messages.of_digest(made).text
         assert "It could not be read what is behind." in messages.of_digest(made).html

@@ -110,10 +110,12 @@ def test_p7_the_watch_outlives_a_database_that_cannot_be_read_and_keeps_no_conne
     looked(minutes=7)
     watch = Watchman(every_seconds=0.01)
     caplog.set_level("INFO")
-    with fakes.renamed("intervention_alert_watch", "looked_at"):
-        watch.start()
-        fakes.wait_until(lambda: caplog.text.count("watch.unread") > 1, what="it has looked in vain, and again")
-    fakes.wait_until(lambda: board.taken, what="the web has told")
-    watch.stop()
+    try:
+        with fakes.renamed("intervention_alert_watch", "looked_at"):
+            watch.start()
+            fakes.wait_until(lambda: caplog.text.count("watch.unread") > 1, what="it has looked in vain, and again")
+        fakes.wait_until(lambda: board.taken, what="the web has told")
+    finally:
+        watch.stop()
     assert len(board.taken) == 1
     fakes.wait_until(lambda: not fakes.sql(fakes.OTHERS), what="PostgreSQL has noticed that it hung up")
