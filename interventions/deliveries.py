@@ -31,18 +31,20 @@ GIVEN_UP_AFTER = dt.timedelta(hours=48)
 NO_CHANNEL, TEST = "no_channel", messages.TEST
 # Pushed ahead before it is tried: what takes workers down comes back later each time. The lease goes by the server's
 # clock alone. One message at a time, so that channels that hang hold one worker at most, and what is urgent first.
+# Materialized: a plan that ran the search again for each row would claim more messages than it tells.
 _CLAIM = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM intervention_alert_delivery
+    WHERE state = 'waiting' AND next_attempt_at <= %(at)s AND id = coalesce(%(id)s, id)
+      AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+      AND (%(id)s IS NOT NULL OR NOT EXISTS (
+          SELECT FROM intervention_alert_delivery WHERE state = 'waiting' AND lease_until > clock_timestamp()))
+    ORDER BY attempts, (SELECT level FROM intervention_alert AS told WHERE told.id = alert_id) DESC NULLS LAST,
+             next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 UPDATE intervention_alert_delivery AS claimed
 SET lease_until = clock_timestamp() + %(lease)s, attempts = claimed.attempts + 1, trouble = 'unanswered',
     next_attempt_at = %(at)s + %(lease)s * power(2, least(claimed.attempts, 5))
-FROM (SELECT id FROM intervention_alert_delivery
-      WHERE state = 'waiting' AND next_attempt_at <= %(at)s AND id = coalesce(%(id)s, id)
-        AND (lease_until IS NULL OR lease_until <= clock_timestamp())
-        AND (%(id)s IS NOT NULL OR NOT EXISTS (
-            SELECT FROM intervention_alert_delivery WHERE state = 'waiting' AND lease_until > clock_timestamp()))
-      ORDER BY attempts, (SELECT level FROM intervention_alert AS told WHERE told.id = alert_id) DESC NULLS LAST,
-               next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS due
-WHERE claimed.id = due.id
+FROM due WHERE claimed.id = due.id
 RETURNING claimed.id, claimed.attempts
 """
 _SETTLE = """

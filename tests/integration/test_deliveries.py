@@ -243,6 +243,17 @@ class TestTogether:
         assert {(d.state, d.attempts, d.trouble) for d in AlertDelivery.objects.all()} == {(AlertState.SENT, 1, "")}
         assert len(board.taken) == 6
 
+    def test_p7_claims_one_message_whatever_way_the_planner_takes(self, board: Board) -> None:
+        """A plan that searched again for each row claimed all that waited, and sent one of them."""
+        at = timezone.now()
+        waiting = [AlertDelivery(kind="test", channel="x", made_at=at, next_attempt_at=at) for _ in range(3)]
+        AlertDelivery.objects.bulk_create(waiting)
+        AlertDelivery.objects.all().delete()
+        fakes.sql("ANALYZE intervention_alert_delivery")  # so that the planner takes it for empty
+        AlertDelivery.objects.bulk_create(waiting)
+        assert deliveries.claim_next(at=timezone.now()) is not None
+        assert AlertDelivery.objects.filter(lease_until=None, attempts=0).count() == 2
+
     def test_p7_who_comes_back_after_their_lease_settles_nothing(self, board: Board) -> None:
         alert()
         late = deliveries.claim_next(at=timezone.now())
