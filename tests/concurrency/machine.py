@@ -8,14 +8,14 @@ import psycopg
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from interventions import failpoints, operations
 from interventions.models import Intervention
 from sync import delivery, ledger, repair, tasks, triggers
 from sync.models import Ledger
 from tests import fakes, oracle
-from tests.concurrency.held import Gate, Worker
+from tests.concurrency.held import Gate, Worker, only_when
 from tests.concurrency.writers import AVATARS, COPIES, KEYS, PROFILES, REPEATED, SOURCES, TABLES, Column, Spot, Writer
 from therapists.models import Enrollment, Profile, User
 
@@ -121,15 +121,15 @@ class Engine(RuleBasedStateMachine):
         self.writers[which].begin(is_repeatable=True)
         self.writers[which].connection.execute("SELECT 1")
 
-    @precondition(lambda self: self._is_open(0) or self._is_open(1))
     @rule(which=WRITER)
+    @only_when(lambda self: self._is_open(0) or self._is_open(1))
     def constrain_now(self, which: int) -> None:
         """Somebody wants to see the copies before the commit."""
         if self._is_open(which):
             self.writers[which].constrain_now()
 
-    @precondition(lambda self: self._is_open(0) or self._is_open(1))
     @rule(which=WRITER, word=st.sampled_from(["COMMIT", "COMMIT", "ROLLBACK"]))
+    @only_when(lambda self: self._is_open(0) or self._is_open(1))
     def end(self, which: int, word: str) -> None:
         """Somebody commits, which never fails (P3), or thinks again."""
         self.sources |= self.writers[which].end(word) if self._is_open(which) else {}
@@ -205,8 +205,8 @@ class Engine(RuleBasedStateMachine):
                     self.stage.eye.execute(f"LOCK TABLE {held} IN EXCLUSIVE MODE NOWAIT")
             delivery.drain(batches=batches)
 
-    @precondition(lambda self: self.worker is None)
     @rule(point=st.sampled_from(POINTS))
+    @only_when(lambda self: self.worker is None)
     def hold_worker(self, point: str) -> None:
         """A worker starts and is held at a point, while other things happen."""
         worker = Worker(Gate(point))
@@ -218,8 +218,8 @@ class Engine(RuleBasedStateMachine):
         if not worker.gate.is_reached.is_set():
             self.let_worker_go(must_die=False)
 
-    @precondition(lambda self: self.worker is not None)
     @rule(must_die=st.booleans())
+    @only_when(lambda self: self.worker is not None)
     def let_worker_go(self, must_die: bool) -> None:
         """The held worker goes on, or dies."""
         worker, self.worker = self.worker, None
@@ -227,8 +227,8 @@ class Engine(RuleBasedStateMachine):
         assert worker
         worker.end(must_die=must_die)
 
-    @precondition(lambda self: self.worker is None)
     @rule(which=WRITER, point=st.sampled_from(POINTS), person=PERSON, columns=st.permutations(SOURCES + AVATARS))
+    @only_when(lambda self: self.worker is None)
     def write_beside_a_held_worker(self, which: int, point: str, person: int, columns: list[Column]) -> None:
         """Somebody writes, a worker takes it up, and in the middle of that they write something else."""
         self._owe(which, person, columns[0])
@@ -237,8 +237,8 @@ class Engine(RuleBasedStateMachine):
         if self.worker is not None:
             self.let_worker_go(must_die=False)
 
-    @precondition(lambda self: self.worker is None)
     @rule(which=WRITER, person=PERSON, column=st.sampled_from(SOURCES))
+    @only_when(lambda self: self.worker is None)
     def commit_beside_a_waiting_worker(self, which: int, person: int, column: Column) -> None:
         """Somebody writes a fact again, holds its copies, and commits while a worker waits for them, if it ever does."""
         self._owe(which, person, column)
@@ -260,8 +260,8 @@ class Engine(RuleBasedStateMachine):
             assert self._copied(column, person) != older, "P2: an older value over a newer one"
         self.let_worker_go(must_die=False)
 
-    @precondition(lambda self: self.worker is None)
     @rule(is_day=st.booleans())
+    @only_when(lambda self: self.worker is None)
     def let_time_pass(self, is_day: bool) -> None:
         """What backs off is due; after a day the audit has owed what differs, and blocked rows have their chance."""
         Ledger.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=timezone.now())
@@ -269,14 +269,14 @@ class Engine(RuleBasedStateMachine):
             repair.audit(owe=True)
             ledger.unblock(schema="", everything=True)
 
-    @precondition(lambda self: self.worker is None)
     @rule()
+    @only_when(lambda self: self.worker is None)
     def sweep(self) -> None:
         """Beat's sweep."""
         tasks.sweep()
 
-    @precondition(lambda self: self._is_quiet())
     @rule()
+    @only_when(lambda self: self._is_quiet())
     def switch_copying(self) -> None:
         """Operators switch copying off, or on again."""
         (triggers.disable if self.is_copying else triggers.enable)()
@@ -294,14 +294,14 @@ class Engine(RuleBasedStateMachine):
         """Every table takes copies again."""
         self.stage.eye.execute("DELETE FROM trouble")
 
-    @precondition(lambda self: self.worker is None)
     @rule()
+    @only_when(lambda self: self.worker is None)
     def retry(self) -> None:
         """Staff retry every open item."""
         operations.retry_items(items=Intervention.objects.filter(resolved=False), by="user:1", at=timezone.now())
 
-    @precondition(lambda self: self.worker is None)
     @rule(may_accept=st.booleans())
+    @only_when(lambda self: self.worker is None)
     def mark_resolved(self, may_accept: bool) -> None:
         """Staff call every open item resolved; what differs is refused, or accepted with a note."""
         before = set(Intervention.objects.filter(resolved=False).values_list("pk", flat=True))
