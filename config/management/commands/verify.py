@@ -21,7 +21,7 @@ PIECES: dict[str, list[str]] = {
     "schema": ["manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null"],
     "tests": ["-m", "pytest"],
 }  # fmt: skip
-# Only where it is asked for by name: the tracer takes three minutes of a run of twelve.
+# Only where it is asked for by name: the tracer took two and a half minutes of a run of fourteen.
 COVERAGE = {"coverage": [*PIECES["tests"], "--cov", "--cov-report=term:skip-covered"]}
 # A process of tests for each core and one more, because they wait a good deal; each has servers of its own.
 SIDE_BY_SIDE = ["-n", str(min((os.cpu_count() or 1) + 1, 4)), "--dist", "loadscope", "--no-loadscope-reorder"]
