@@ -27,12 +27,17 @@ SINGLE = ("beat",)  # two of them would ring every bell twice
 SERVICES_SECONDS = 60
 APPLICATION_SECONDS = 60
 PATIENCE_SECONDS = 15
+PORTS_TRIED = 5
 # Always a direct connection: a proxy named by the environment knows nothing of this machine's ports.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class LaunchError(Exception):
     """This copy cannot be run; the text says why and what to do."""
+
+
+class PortLostError(Exception):
+    """Somebody took a server's port between its choice and its use."""
 
 
 class StopRequested(BaseException):
@@ -71,8 +76,7 @@ class Launcher:
             self.locks.append(hold_servers(settings.VAR_DIR))
         application = [processes.application(role, self._take_number(role)) for role in EVERYTHING]
         self._refuse_taken_ports(EVERYTHING)
-        mark = self._supervise([*processes.services(), *application])
-        self._wait_for_services(SERVICES_SECONDS)
+        mark = self._serve(application)
         self._say("Bringing the database up to date …")
         if self._run_command("dev", "--prepare"):
             raise LaunchError("The database could not be brought up to date: the reason is above.")
@@ -87,8 +91,7 @@ class Launcher:
         if settings.DATABASE_URL_GIVEN and settings.REDIS_URL_GIVEN:
             raise LaunchError("DATABASE_URL and REDIS_URL name servers: there is none to start.")
         self.locks.append(hold_servers(settings.VAR_DIR))
-        self._supervise(processes.services())
-        self._wait_for_services(SERVICES_SECONDS)
+        self._serve()
         self._say("The servers are ready; `python manage.py dev --env` prints their addresses.")
         self._stay()
 
@@ -129,6 +132,21 @@ class Launcher:
             if role in roles and not is_free(port):
                 raise LaunchError(f"Port {port} ({role}) is taken: choose another, as in PORT={settings.PORT + 10}.")
 
+    def _serve(self, application: Sequence[Program] = ()) -> Path:
+        """Start the servers, beside programs that wait for the mark that it gives, and wait until the servers answer."""
+        for _ in range(PORTS_TRIED):
+            servers = processes.services()
+            said = [(server, server.log_size(settings.VAR_DIR)) for server in servers]
+            mark = self._supervise([*servers, *application])
+            try:
+                self._wait_for_services(SERVICES_SECONDS, said)
+            except PortLostError:
+                self._say("Somebody took a server's port before it came: another one is chosen.")
+                self._end_child()
+            else:
+                return mark
+        raise LaunchError(f"A server's port was taken before it came, {PORTS_TRIED} times: what opens so many here?")
+
     def _supervise(self, programs: Sequence[Program]) -> Path:
         """Start the programs under supervisor; give the mark that those of Keepwell itself wait for."""
         mark = folder(settings.VAR_DIR, "run") / "prepared"
@@ -155,9 +173,17 @@ class Launcher:
         guarded = guard_command(command=command)
         return subprocess.run(guarded, env=environment, check=False, stdin=subprocess.DEVNULL).returncode
 
-    def _wait_for_services(self, seconds: float) -> None:
-        self._wait("PostgreSQL", lambda: database_answers(database_in_use()), seconds)
-        self._wait("Redis", lambda: redis_answers(redis_in_use()), seconds)
+    def _wait_for_services(self, seconds: float, said: Sequence[tuple[Program, int]] = ()) -> None:
+        """`said`: our servers, with how much each had logged; raise PortLostError where one says that its port is lost."""
+
+        def or_lost(answers: bool) -> bool:
+            lost = any(server.has_lost_port(settings.VAR_DIR, since=size) for server, size in said)
+            if lost and not answers:
+                raise PortLostError
+            return answers
+
+        self._wait("PostgreSQL", lambda: or_lost(database_answers(database_in_use())), seconds)
+        self._wait("Redis", lambda: or_lost(redis_answers(redis_in_use())), seconds)
 
     def _wait(self, what: str, is_ready: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -187,12 +213,15 @@ class Launcher:
     def _stop(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(BrokenPipeError):
+            self._end_child()
+
+    def _end_child(self) -> None:
         if self.child is None:
             return
         self.child.terminate()
         self.child.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self.follower.show()
+        self.follower.show()
 
 
 def _request_stop(number: int, frame: FrameType | None) -> None:

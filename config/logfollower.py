@@ -13,9 +13,9 @@ class LogFollower:
         self.logs: list[_Log] = []
 
     def follow(self, logs: dict[str, Path]) -> None:
-        """Show from now on what is added to these files, under these names."""
+        """Show from now on what is added to these files, under these names, and to no others."""
         width = max(map(len, logs), default=0)
-        self.logs += [_Log(name.ljust(width), path) for name, path in logs.items()]
+        self.logs = [_Log(name.ljust(width), path) for name, path in logs.items()]
 
     def show(self) -> None:
         """Write the lines that were added since the last time."""

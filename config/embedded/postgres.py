@@ -78,6 +78,7 @@ def prepared(var_dir: Path) -> Program:
         grace=30,
         environment=ENVIRONMENT,
         user=who.user,
+        port_taken="could not create any TCP/IP sockets",
     )
 
 

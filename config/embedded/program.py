@@ -22,6 +22,8 @@ class Program:
     number: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
+    # What it says in its log when somebody else has its port.
+    port_taken: str = ""
 
     @property
     def name(self) -> str:
@@ -31,6 +33,16 @@ class Program:
     def log_file(self, var_dir: Path) -> Path:
         """Where its output goes; the folder exists afterwards."""
         return folder(var_dir, "log") / f"{self.name}.log"
+
+    def log_size(self, var_dir: Path) -> int:
+        """How many bytes it has said so far."""
+        log = self.log_file(var_dir)
+        return log.stat().st_size if log.exists() else 0
+
+    def has_lost_port(self, var_dir: Path, *, since: int) -> bool:
+        """Tell whether it has said, after that many bytes of its log, that somebody took its port before it came."""
+        log = self.log_file(var_dir)
+        return bool(self.port_taken) and log.exists() and self.port_taken.encode() in log.read_bytes()[since:]
 
     def guarded(self, var_dir: Path, *, after: Path | None = None) -> list[str]:
         """Give the command line that runs it under the guard, from the moment that the file `after` exists."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -38,12 +39,27 @@ def servers(var_dir: Path) -> Iterator[Servers]:
     with ExitStack() as stack:
         lock = hold_servers(var_dir)
         stack.callback(os.close, lock)
-        for prepare in (postgres.prepared, valkey.prepared):
-            stack.enter_context(_running(prepare(var_dir), var_dir, lock))
-        running = Servers(database_url(var_dir), redis_url(var_dir))
-        wait_for("PostgreSQL", lambda: database_answers(running.database_url))
-        wait_for("Valkey", lambda: redis_answers(running.redis_url))
-        yield running
+        for what, prepare, answers in (
+            ("PostgreSQL", postgres.prepared, lambda: database_answers(database_url(var_dir))),
+            ("Valkey", valkey.prepared, lambda: redis_answers(redis_url(var_dir))),
+        ):
+            stack.enter_context(_serving(what, prepare, answers, var_dir, lock))
+        yield Servers(database_url(var_dir), redis_url(var_dir))
+
+
+@contextmanager
+def _serving(
+    what: str, prepare: Callable[[Path], Program], answers: Callable[[], bool], var_dir: Path, lock: int
+) -> Iterator[None]:
+    """Run a server that answers; a port that somebody took between its choice and its use is chosen again."""
+    is_answering = False
+    while not is_answering:
+        program = prepare(var_dir)
+        has_lost_port = partial(program.has_lost_port, var_dir, since=program.log_size(var_dir))
+        with _running(program, var_dir, lock):
+            wait_for(what, lambda lost=has_lost_port: answers() or lost())
+            if is_answering := not has_lost_port():
+                yield
 
 
 @contextmanager

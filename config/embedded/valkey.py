@@ -28,7 +28,7 @@ def prepared(var_dir: Path) -> Program:
     configuration = place.directory / "valkey.conf"
     text = CONFIGURATION.format(host=HOST, port=place.settle_port(), password=place.password, directory=place.directory)
     replace_text(configuration, text)
-    return Program(role="valkey", command=(str(program), str(configuration)))
+    return Program(role="valkey", command=(str(program), str(configuration)), port_taken="Failed listening on port")
 
 
 def _program() -> Path:

@@ -132,9 +132,11 @@ def test_p7_edits_are_no_reason_to_wait_longer(cast: Cast, settings: Any) -> Non
         for edit in range(12):
             Enrollment.objects.filter(user=cast.ada).update(bio=f"edit {edit}")
             delivery.drain()
-        row = Ledger.objects.get(person_id=cast.ada.pk, target=TARGET)
-        assert row.next_attempt_at is not None
-        assert row.next_attempt_at <= timezone.now() + dt.timedelta(seconds=settings.SYNC_BACKOFF_BASE_SECONDS)
+            row = Ledger.objects.get(person_id=cast.ada.pk, target=TARGET)
+            assert row.next_attempt_at is not None
+            assert row.next_attempt_at <= timezone.now() + dt.timedelta(seconds=settings.SYNC_BACKOFF_BASE_SECONDS)
+            # Jitter may choose the next moment, and a try that is due then counts, as it should.
+            Ledger.objects.update(next_attempt_at=timezone.now() + dt.timedelta(hours=1))
         assert not Intervention.objects.exists()
 
 

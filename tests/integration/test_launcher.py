@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -122,6 +125,31 @@ class TestCopyOfKeepwell:
             assert redis_answers(copy.redis_url)
         finally:
             other.clean_up()
+
+    def test_chooses_another_port_where_somebody_takes_it_between_its_choice_and_its_use(self, copy: Copy) -> None:
+        kept = {urlsplit(url).port for url in (copy.database_url, copy.redis_url)}
+        with ExitStack() as stack:
+            bound = []
+            for port in kept:
+                bound.append(stack.enter_context(socket.socket()))
+                bound[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # free for who looks, until we listen
+                bound[-1].bind(("127.0.0.1", port))
+            taking = threading.Thread(target=self.take_ports, args=(copy, bound))
+            taking.start()
+            copy.start("--only", "services", until_said="servers are ready")
+            taking.join()
+            assert "another one is chosen" in copy.said
+            assert database_answers(copy.database_url)
+            assert redis_answers(copy.redis_url)
+            assert not kept & {urlsplit(url).port for url in (copy.database_url, copy.redis_url)}
+            assert copy.stop() == 0
+        assert copy.leftovers() == []
+
+    def take_ports(self, copy: Copy, bound: list[socket.socket]) -> None:
+        """Take them when they are chosen: supervisor's configuration is there, and supervisor is not yet."""
+        until((copy.var_dir / "run" / "supervisord.conf").exists, seconds=60)
+        for one in bound:
+            one.listen()
 
     @pytest.mark.parametrize(("role", "offset"), [("web", 0), ("events", 1)])
     def test_says_which_port_is_taken(self, copy: Copy, role: str, offset: int) -> None:
