@@ -70,8 +70,8 @@ def only_when(holds: Callable[[Any], bool]) -> Callable[[Callable[..., None]], C
     """
     Let a step be none where it makes no sense.
 
-    A precondition would do that too, but what a worker comes to depends on jitter and the machine's load, and Hypothesis
-    refuses to go on where the steps to choose from differ between two plays of one beginning.
+    A precondition would do that too, but whose statement fails depends on the machine's load, and Hypothesis refuses to go
+    on where the steps to choose from differ between two plays of one beginning.
     """
 
     def sensible(step: Callable[..., None]) -> Callable[..., None]:
