@@ -52,14 +52,18 @@ def _serving(
     what: str, prepare: Callable[[Path], Program], answers: Callable[[], bool], var_dir: Path, lock: int
 ) -> Iterator[None]:
     """Run a server that answers; a port that somebody took between its choice and its use is chosen again."""
-    is_answering = False
-    while not is_answering:
+    has_answered = False
+    while not has_answered:
         program = prepare(var_dir)
-        has_lost_port = partial(program.has_lost_port, var_dir, since=program.log_size(var_dir))
+        lost = partial(program.has_lost_port, var_dir, since=program.log_size(var_dir))
         with _running(program, var_dir, lock):
-            wait_for(what, lambda lost=has_lost_port: answers() or lost())
-            if is_answering := not has_lost_port():
+            wait_for(what, partial(_any_of, answers, lost))
+            if has_answered := not lost():
                 yield
+
+
+def _any_of(*questions: Callable[[], bool]) -> bool:
+    return any(ask() for ask in questions)
 
 
 @contextmanager

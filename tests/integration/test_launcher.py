@@ -18,6 +18,7 @@ import pytest
 
 from config.embedded import servers
 from config.embedded.account import account
+from config.embedded.places import Place, replace_text
 from config.embedded.postgres import installations
 from config.embedded.running import database_answers, redis_answers
 from tests.processes import ROLES, Copy, is_alive, until
@@ -201,6 +202,29 @@ class TestOneProcess:
         assert ended.returncode == 1
         assert "there is none to start" in ended.stderr
         assert not (copy.var_dir / "postgres" / "data").exists()
+
+
+def test_servers_of_a_block_take_another_port_where_theirs_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Place.settle_port
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        choices = [taken]
+
+        def settle_late(place: Place) -> int:
+            settle(place)
+            if choices:
+                replace_text(place.directory / "port", str(choices.pop()))
+            return place.port
+
+        monkeypatch.setattr(Place, "settle_port", settle_late)
+        with servers(tmp_path) as running:
+            assert urlsplit(running.database_url).port != taken
+            assert database_answers(running.database_url)
+            assert redis_answers(running.redis_url)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="whoever is not root runs every other test here as an ordinary user")
