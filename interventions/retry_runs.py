@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
@@ -162,9 +162,16 @@ def report(run: RetryRun) -> Counter[str]:
     return Counter(dict(run.retryrunitem_set.order_by().values_list("outcome").annotate(Count("pk"))))
 
 
-def with_unanswered(runs: "QuerySet[RetryRun]") -> "QuerySet[RetryRun]":
-    """Add to each run how many of its items are `waiting` and `asked`, in one statement that reads those items alone."""
-    return runs.annotate(waiting=_number_of(RetryOutcome.WAITING), asked=_number_of(RetryOutcome.ASKED))
+def with_progress(runs: "QuerySet[RetryRun]") -> "QuerySet[RetryRun]":
+    """
+    Add to each run how many of its items are `waiting` and `asked`, and whether one of them `has_failed`.
+
+    One statement, which reads those items alone.
+    """
+    failed = RetryRunItem.objects.filter(run=OuterRef("pk"), outcome=RetryOutcome.FAILED)
+    return runs.annotate(
+        waiting=_number_of(RetryOutcome.WAITING), asked=_number_of(RetryOutcome.ASKED), has_failed=Exists(failed)
+    )
 
 
 def as_csv(run: RetryRun) -> Iterator[str]:

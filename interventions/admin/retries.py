@@ -49,11 +49,11 @@ class BulkRetries(RunPages[RetryRun]):
 
     def newest(self, limit: int) -> list[RetryRun]:
         """List the newest bulk retries."""
-        return list(retry_runs.with_unanswered(RetryRun.objects.order_by("-asked_at"))[:limit])
+        return list(retry_runs.with_progress(RetryRun.objects.order_by("-asked_at"))[:limit])
 
     def find(self, run_id: uuid.UUID) -> RetryRun | None:
         """Give a bulk retry."""
-        return retry_runs.with_unanswered(RetryRun.objects.filter(pk=run_id)).first()
+        return retry_runs.with_progress(RetryRun.objects.filter(pk=run_id)).first()
 
     def line(self, run: Any, who: str) -> Line[RetryRun]:
         """Describe a bulk retry by how many of its items have no answer yet."""
@@ -61,7 +61,7 @@ class BulkRetries(RunPages[RetryRun]):
         return Line(
             run, run.title, self.address(run.pk), who,
             percent=(total - waiting) * 100 // total if total else 100, told=f"{total - waiting} of {total} answered",
-            moves=run.state in retry_runs.LIVE or bool(run.asked),
+            moves=run.state in retry_runs.LIVE or bool(run.asked), failed=run.has_failed,
         )  # fmt: skip
 
     def counts(self, run: RetryRun) -> list[Count]:

@@ -33,7 +33,11 @@ Run = TypeVar("Run", bound=RunRecord)
 
 @dataclass(frozen=True)
 class Line(Generic[Run]):
-    """One run as the pages show it. `percent` is how far it is, `told` the same in words; None: not known."""
+    """
+    One run as the pages show it.
+
+    `percent` is how far it is, `told` the same in words; None: not known. `failed`: not everything that it tried worked.
+    """
 
     run: Run
     title: str
@@ -42,11 +46,23 @@ class Line(Generic[Run]):
     percent: int | None
     told: str
     moves: bool
+    failed: bool = False
 
     @property
     def look(self) -> str:
         """The colour of its state."""
-        return LOOKS[self.run.state]
+        return "kw-open" if self._ended_badly else LOOKS[self.run.state]
+
+    @property
+    def state(self) -> str:
+        """Its state in words; a run that came to its end, and yet left something broken, says so."""
+        return (
+            f"{self.run.get_state_display()}: some failed again" if self._ended_badly else self.run.get_state_display()
+        )
+
+    @property
+    def _ended_badly(self) -> bool:
+        return self.failed and self.run.state == "done"
 
 
 @dataclass(frozen=True)

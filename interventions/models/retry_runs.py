@@ -1,6 +1,7 @@
 """Bulk retries and their items."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.db import models
@@ -40,6 +41,7 @@ class RunRecord(models.Model):
     moved_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     state: "models.TextField[Any, Any]"
+    get_state_display: Callable[[], str]
 
     class Meta:
         abstract = True

@@ -81,6 +81,21 @@ def test_a_cause_is_planned_started_and_reported_by_buttons(operator: Client, br
     assert run.title == "therapist_profiles: The place refuses the value by a CHECK constraint (refused_on_purpose)."
 
 
+def test_a_run_that_left_something_broken_is_not_called_done_and_nothing_else(
+    operator: Client, broken: list[User]
+) -> None:
+    run = plan(operator, f"cause__exact={CAUSE}")
+    run.retryrunitem_set.update(outcome="fixed")
+    run.state, run.started_at = "done", timezone.now()
+    run.save()
+    pages = [reverse("admin:retry_run", args=[run.pk]), reverse("admin:retries")]
+    for address in pages:
+        assert '<span class="kw-state kw-resolved">Done</span>' in operator.get(address).content.decode()
+    run.retryrunitem_set.filter(person_id=broken[0].pk).update(outcome="failed")
+    for address in pages:
+        assert '<span class="kw-state kw-open">Done: some failed again</span>' in operator.get(address).content.decode()
+
+
 def test_a_search_is_planned_as_the_inbox_lists_it_and_its_words_are_not_kept(
     operator: Client, broken: list[User]
 ) -> None:

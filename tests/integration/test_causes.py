@@ -132,7 +132,9 @@ class TestFollow:
     def test_reads_one_entry_of_the_index_for_each_cause(self, transactional_db: None) -> None:
         opened(1, 2001)
         at = timezone.now()
-        Intervention.objects.filter(person_id__gt=500).update(resolved=True, state=State.RESOLVED, resolved_at=at)
+        Intervention.objects.filter(person_id__gt=100).update(resolved=True, state=State.RESOLVED, resolved_at=at)
+        # What tests before this one left in an index is no reason to take another.
+        fakes.sql("REINDEX TABLE manual_intervention_log")
         fakes.sql("ANALYZE manual_intervention_log")
         plan = " ".join(
             row[0] for row in fakes.sql(f"EXPLAIN (ANALYZE, BUFFERS) WITH RECURSIVE {causes._LIVE} SELECT * FROM live")
