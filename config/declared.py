@@ -189,6 +189,9 @@ DIGEST_HOUR = ENV.number("DIGEST_HOUR", 7, "The full hour from which on the day'
 DIGEST_ZONE = ENV.one_of_zones("DIGEST_ZONE", "UTC", "The time zone of that hour, as in Europe/Berlin.")
 ALERTS_KEPT_DAYS = ENV.number("ALERTS_KEPT_DAYS", 90, "How long alerts that are over, and digests, are kept.", least=1)
 
+BOOKINGS_OPEN_MOST = ENV.number(
+    "BOOKINGS_OPEN_MOST", 100, "Bookings of one client that may wait to be confirmed; more are refused.", least=1
+)
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(
     "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."

@@ -203,8 +203,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
-    # Three things have a state: what needs a person, its cause, and a bulk retry.
+    # Four things have a state: what needs a person, its cause, a bulk retry, and a booking.
     "ENUM_NAME_OVERRIDES": {
+        "BookingState": "therapists.models.BookingState",
         "InterventionState": "interventions.models.State",
         "CauseState": "interventions.models.CauseState",
         "RunState": "interventions.models.RetryState",

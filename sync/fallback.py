@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from django.db import connection, transaction
 
 from interventions.operations import log_manual_intervention_needed
+from sync.strict import NotDegradable, SecondBest, standing_in
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,17 @@ def with_graceful_degradation(operation: Callable[[], T], *, name: str, entity_i
     Run the operation; when it raises, put the failure in front of staff and answer degraded instead.
 
     Never raises for the operation's failure. Inside a transaction the operation has a savepoint of its own, so that
-    what surrounds it can still be committed. Never for what must be exact: a strict operation raises.
+    what surrounds it can still be committed. Never for what must be exact: raises NotDegradable where nobody declared
+    that the name may be degraded, and where a strict operation is called in here, under whatever name.
     """
     try:
-        with transaction.atomic() if connection.in_atomic_block else nullcontext():
+        with (
+            standing_in(name, SecondBest.DEGRADED),
+            transaction.atomic() if connection.in_atomic_block else nullcontext(),
+        ):
             return Degraded(success=True, value=operation(), degraded=False)
+    except NotDegradable:
+        raise
     except Exception as error:  # noqa: BLE001 - isolation point: whatever a second-best operation raises is not the user's
         # A name and a code only: messages quote values.
         code = str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__)

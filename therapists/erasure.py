@@ -13,7 +13,7 @@ from interventions import intake
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import History
-from therapists import images
+from therapists import bookings, images
 from therapists.models import Enrollment, Profile, User
 from therapists.operations import set_bounds
 
@@ -30,6 +30,8 @@ ROWS: dict[str, str] = {
     "therapist_profiles": "id = ANY(%(profiles)s)",
     "enrollment_decisions": "enrollment_id = ANY(%(enrollments)s)",
     "therapist_enrollments": "id = ANY(%(enrollments)s)",
+    # Of a therapist who goes, what clients had stays theirs: ids and times.
+    "bookings": "client_id = ANY(%(people)s)",
     "users": "id = ANY(%(people)s)",
     # Before the table that a worker may append it to at this moment. A tombstone that comes late stays one.
     "sync_belated": "person_id = ANY(%(people)s) AND target <> 'sync_tombstone'",
@@ -95,6 +97,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
     table: frozenset(columns.split())
     for table, columns in {
         "intervention_history": "id at actor action object_type object_id from_state to_state run_id request_id",
+        "credit_entries": "id person_id number amount balance kind booking_id by at",
         "failed_request": "id operation hour number",
         "intervention_retry_run": "id title cause state asked_by asked_at started_at moved_at finished_at is_past_canary total",
         "intervention_retry_run_item": "id run_id item_id person_id target outcome at",
@@ -194,6 +197,7 @@ def erase(*, subject: Subject, by: str, at: dt.datetime) -> dict[str, int]:
         list(Enrollment.objects.select_for_update().filter(pk__in=subject.enrollments).order_by("pk"))
         list(Profile.objects.select_for_update().filter(pk__in=subject.profiles).order_by("pk"))
         subject.addresses, subject.files = _addresses(subject), _files(subject)
+        bookings.call_off(people=subject.people, by=by, at=at)
         gone = counts(subject)
         reach("therapists.erase.before_write", subject.people)
         with connection.cursor() as cursor:

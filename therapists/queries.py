@@ -3,7 +3,7 @@
 from django.db import connection
 from django.db.models import QuerySet
 
-from therapists.models import Enrollment
+from therapists.models import Enrollment, Status
 
 
 def own_enrollment(person_id: int) -> Enrollment:
@@ -15,6 +15,15 @@ def enrollments(status: str | None = None) -> QuerySet[Enrollment]:
     """Give enrollments, narrowed to one status where given; unordered."""
     found = Enrollment.objects.all()
     return found.filter(status=status) if status else found
+
+
+def directory() -> QuerySet[Enrollment]:
+    """
+    Give the therapists whom everybody may see, with their users: approved, and not switched off; unordered.
+
+    The decision itself is read and no copy of it: whoever is rejected is gone from here with the decision.
+    """
+    return Enrollment.objects.select_related("user").filter(status=Status.APPROVED, user__is_active=True)
 
 
 def revision_of(enrollment_id: int) -> int | None:

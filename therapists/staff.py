@@ -8,9 +8,11 @@ from django.db import transaction
 from interventions import attention
 from interventions.correlation import request_id
 from interventions.models import History
+from sync.strict import Strict
 from therapists.models import User
 from therapists.roles import ROLES
 
+PERMISSION = Strict("permission", because="What somebody may do is never guessed.")
 SUPERUSER = "Superuser"
 
 
@@ -43,6 +45,7 @@ def role_of(person: User) -> str:
     return ", ".join(sorted(group.name for group in person.groups.all() if group.name in ROLES))
 
 
+@PERMISSION.exact
 def give(*, address: str, role: str, by: str) -> User:
     """
     Let somebody with an account work at the desk, in this one role.
@@ -62,6 +65,7 @@ def give(*, address: str, role: str, by: str) -> User:
     return person
 
 
+@PERMISSION.exact
 def withdraw(*, address: str, by: str, leaves: bool = False) -> Gone:
     """
     Let somebody be at the desk no longer; with `leaves` they cannot sign in to anything any more, from this moment on.

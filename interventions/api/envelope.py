@@ -90,6 +90,13 @@ def answered(
     )
 
 
+def exact(*, data: object, what: str, status: int = 200) -> Response:
+    """Give the answer of an operation that has no copies: it happened, and nothing is to follow."""
+    response = answered(Standing(), data=data, what=what)
+    response.data["message"], response.status_code = what, status
+    return response
+
+
 def _warnings(standing: Standing) -> list[str]:
     if not standing.is_known:
         return [UNREAD, *standing.warnings]

@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from interventions import causes
 from interventions.models import Cause, Intervention, RetryRun
-from tests import fakes
+from tests import appointments, fakes
+from tests.appointments import slot
 from tests.factories import Cast, UserFactory
-from therapists.models import Enrollment, Status, User, UserType
+from therapists.models import Booking, Enrollment, Status, User, UserType
 from therapists.roles import LEAD, OPERATOR, READ_ONLY
 
 WHO = ("anonymous", "therapist", "client", "read-only", "operator", "lead")
@@ -64,6 +65,17 @@ TABLE = [
     # Nobody has paused it.
     ("POST", "/api/v1/runs/{run}/resume/", {}, (401, 403, 403, 403, 409, 409)),
     ("POST", "/api/v1/runs/{run}/cancel/", {}, (401, 403, 403, 403, 200, 200)),
+    ("GET", "/api/v1/directory/", None, (200, 200, 200, 200, 200, 200)),
+    ("GET", "/api/v1/directory/{ada}/", None, (200, 200, 200, 200, 200, 200)),
+    ("POST", "/api/v1/applications/", {"email": "new@example.org", "full_name": "New"}, (202, 202, 202, 202, 202, 202)),
+    ("GET", "/api/v1/bookings/", None, (401, 200, 200, 200, 200, 200)),
+    # Whom a client may book is tested with the bookings: there is no such therapist.
+    ("POST", "/api/v1/bookings/", {"therapist_id": 999_999} | slot(), (401, 403, 409, 403, 403, 403)),
+    # It is another client's; the therapist is one of its two.
+    ("POST", "/api/v1/bookings/{booking}/confirm/", {}, (401, 200, 404, 404, 404, 404)),
+    ("POST", "/api/v1/bookings/{booking}/cancel/", {}, (401, 200, 404, 404, 404, 404)),
+    ("GET", "/api/v1/credits/", None, (401, 200, 200, 200, 200, 200)),
+    ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 404)),
     ("GET", "/health/", None, (401, 403, 403, 200, 200, 200)),
     ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204)),
 ]
@@ -96,6 +108,7 @@ def test_each_reaches_what_is_theirs_and_nothing_else(
     for who, status in zip(WHO, statuses, strict=True):
         expect(status, who, method, address, body, cast)
         with fakes.asleep():
+            Booking.objects.all().delete()
             Intervention.objects.all().delete()
             Cause.objects.all().delete()
 
@@ -111,7 +124,10 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
     run = RetryRun.objects.create(title="x", state="running", asked_by="system", asked_at=item.timestamp)
     cause = causes.ensure(fingerprint=item.cause, at=timezone.now())
     assert cause is not None
-    named = address.format(item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk)
+    named = address.format(
+        item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk, ada=cast.ada.pk,
+        booking=booked(cast).pk if "{booking}" in address else 0,
+    )  # fmt: skip
     answer = ask(client, method, named, body)
     assert answer.status_code == status, f"{who}: {answer.content!r}"
     if answer.status_code >= 400:
@@ -125,6 +141,12 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
             "Twelve years with couples.",
             "open",
         )
+
+
+def booked(cast: Cast) -> Booking:
+    (client,) = appointments.clients(1)
+    appointments.granted(client, 1)
+    return appointments.requested(client, cast.ada)
 
 
 def test_a_therapist_sees_and_writes_their_own_data_whatever_they_send(cast: Cast) -> None:

@@ -27,6 +27,9 @@ def test_documents_every_address_of_the_contract(schema: Any) -> None:
         "GET /api/v1/therapists/me/sync/", "POST /api/v1/therapists/me/sync/",
         "PUT /api/v1/therapists/me/avatar/", "DELETE /api/v1/therapists/me/avatar/",
         "GET /api/v1/enrollments/", "POST /api/v1/enrollments/{id}/decision/",
+        "GET /api/v1/directory/", "GET /api/v1/directory/{id}/", "POST /api/v1/applications/",
+        "GET /api/v1/bookings/", "POST /api/v1/bookings/", "POST /api/v1/bookings/{id}/confirm/",
+        "POST /api/v1/bookings/{id}/cancel/", "GET /api/v1/credits/", "POST /api/v1/credits/",
         "GET /api/v1/interventions/", "GET /api/v1/interventions/{id}/",
         "POST /api/v1/interventions/{id}/retry/", "POST /api/v1/interventions/{id}/resolve/",
         "POST /api/v1/interventions/{id}/assign/", "POST /api/v1/interventions/{id}/hand-back/",
@@ -49,7 +52,7 @@ def test_every_operation_documents_the_problem_it_may_answer(schema: Any) -> Non
 
 def test_every_write_documents_the_envelope(schema: Any) -> None:
     envelopes = [name for name in schema["components"]["schemas"] if name.startswith("Saved")]
-    assert len(envelopes) == 3
+    assert len(envelopes) == 6
     for name in envelopes:
         assert set(schema["components"]["schemas"][name]["properties"]) == {
             "success", "message", "degraded", "warnings", "revision", "syncStatus", "data",

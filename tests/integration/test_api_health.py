@@ -9,6 +9,7 @@ from django.test import Client
 
 from sync import health, triggers
 from sync.fallback import with_graceful_degradation
+from sync.strict import SecondBest, allow
 from tests import fakes
 from tests.factories import Cast
 
@@ -96,6 +97,11 @@ def test_detail_counts_what_is_owed(cast: Cast, client: Client) -> None:
 
 
 class TestGracefulDegradation:
+    @pytest.fixture(autouse=True)
+    def _declared(self) -> None:
+        for name in ("count", "divide", "select"):
+            allow(name, SecondBest.DEGRADED)
+
     def test_gives_the_value(self) -> None:
         found = with_graceful_degradation(lambda: 7, name="count")
         assert (found.success, found.value, found.degraded, found.warnings) == (True, 7, False, ())

@@ -188,7 +188,7 @@ class TestContract:
 
     def test_names_roles_bounds_and_version(self) -> None:
         answer = json.loads(run("contract")[1])
-        assert answer["strict_operations"] == ["decision"]
+        assert answer["strict_operations"] == ["booking", "credit", "decision", "permission", "sign-in"]
         assert set(answer["roles"]) == {*ROLES, "superuser"}
         assert {"SYNC_LEASE_SECONDS", "SYNC_SWEEP_SECONDS", "AUDIT_INTERVAL_HOURS"} == set(answer["intervals"])
         assert re.fullmatch(r"\d+\.\d+\.\d+", answer["version"])
@@ -240,7 +240,7 @@ class TestSeedAcceptance:
     ) -> None:
         settings.DEBUG, settings.SYNC_RECEIVERS = True, False
         answer = self.seeded()
-        assert set(answer) == {"ada", "ben", "vic", "sam", "lena", "root"}
+        assert set(answer) == {"ada", "ben", "kim", "vic", "sam", "lena", "root"}
         for key in ("ada", "ben"):
             person = answer[key]["id"]
             enrollment = Enrollment.objects.get(user_id=person)
@@ -250,7 +250,15 @@ class TestSeedAcceptance:
         roles = {
             key: list(User.objects.get(pk=answer[key]["id"]).groups.values_list("name", flat=True)) for key in answer
         }
-        assert roles == {"ada": [], "ben": [], "vic": [READ_ONLY], "sam": [OPERATOR], "lena": [LEAD], "root": []}
+        assert roles == {
+            "ada": [],
+            "ben": [],
+            "kim": [],
+            "vic": [READ_ONLY],
+            "sam": [OPERATOR],
+            "lena": [LEAD],
+            "root": [],
+        }
         assert User.objects.get(pk=answer["root"]["id"]).is_superuser
 
     def test_gives_the_same_people_and_working_sessions_twice(self, transactional_db: None, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The cast: six people with known passwords, for development, demonstration and acceptance tests only."""
+"""The cast: seven people with known passwords, for development, demonstration and acceptance tests only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +14,33 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from sync import delivery
+from therapists import credits
 from therapists.models import Enrollment, Profile, Status, User, UserType
 from therapists.roles import LEAD, OPERATOR, READ_ONLY, sync_groups
 
 # For development only: nothing makes these people where DEBUG is off.
 PASSWORD = "keepwell-in-development"  # noqa: S105 - printed by `demo_sign_ins`
 
+CREDITS = 5
+
 
 @dataclass(frozen=True)
 class Member:
-    """One of the cast. Without a role and without `is_superuser` they are a therapist."""
+    """One of the cast. Without a role, `is_superuser` and `is_client` they are a therapist."""
 
     key: str
     name: str
     does: str
     role: str | None = None
     is_superuser: bool = False
+    is_client: bool = False
+
+    @property
+    def kind(self) -> UserType:
+        """What they are on the platform."""
+        if self.is_client:
+            return UserType.CLIENT
+        return UserType.STAFF if self.is_staff else UserType.THERAPIST
 
     @property
     def email(self) -> str:
@@ -45,6 +56,7 @@ class Member:
 CAST = (
     Member("ada", "Ada Lindqvist", "therapist"),
     Member("ben", "Ben Okonkwo", "therapist"),
+    Member("kim", "Kim Duarte", "client, books therapists", is_client=True),
     Member("vic", "Vic Moreau", "staff, may look", READ_ONLY),
     Member("sam", "Sam Haddad", "staff, may retry and resolve", OPERATOR),
     Member("lena", "Lena Fischer", "staff, may also decide and accept differences", LEAD),
@@ -64,19 +76,22 @@ _ENROLLMENTS: dict[str, dict[str, Any]] = {
 
 def seed_cast() -> dict[str, User]:
     """
-    Make or mend the cast, and bring the therapists' copies in line; give them by key.
+    Make or mend the cast, and bring the therapists' copies in line; give them by key. Clients get their first credits.
 
     Ids stay the same from call to call. A password that was changed is set back.
     """
     with transaction.atomic():
         sync_groups()
         addresses = [member.email for member in CAST]
-        # Hashing is slow on purpose: one hash serves all six, and each hash is checked once.
+        # Hashing is slow on purpose: one hash serves all, and each hash is checked once.
         hashes = User.objects.filter(email_norm__in=addresses).values_list("password", flat=True).distinct()
         good = {encoded for encoded in hashes if check_password(PASSWORD, encoded)} or {make_password(PASSWORD)}
         cast = {member.key: _user(member, good) for member in CAST}
         for key, facts in _ENROLLMENTS.items():
             _therapist(cast[key], facts)
+    for member in CAST:
+        if member.is_client and not credits.entries(cast[member.key].pk).exists():
+            credits.grant_credits(person_id=cast[member.key].pk, amount=CREDITS, by="system", at=timezone.now())
     delivery.bring_in_line([cast[key].pk for key in _ENROLLMENTS])
     return cast
 
@@ -102,7 +117,7 @@ def present() -> list[Member]:
 
 def _user(member: Member, good: set[str]) -> User:
     user = User.objects.filter(email_norm=member.email).first() or User(email=member.email, full_name=member.name)
-    user.user_type = UserType.STAFF if member.is_staff else UserType.THERAPIST
+    user.user_type = member.kind
     user.is_active, user.is_staff, user.is_superuser = True, member.is_staff, member.is_superuser
     is_new = user._state.adding
     # A new hash of the same password would end the sessions of the call before.

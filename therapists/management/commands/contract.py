@@ -7,16 +7,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from sync import strict
 from sync.conversions import IDENTITY, Conversion
 from sync.mirrors import Declaration, Mirror, Place, SharedMirror, declaration
 from therapists.roles import ROLES
 
-# Refuse every fallback: the source itself is read and written, or the operation fails.
-STRICT_OPERATIONS = ("decision",)
 BOUNDS = (
     "SYNC_INLINE_BUDGET_MS", "SYNC_BATCH_SIZE", "SYNC_BATCH_TIMEOUT_MS", "SYNC_BACKOFF_BASE_SECONDS",
     "SYNC_BACKOFF_CAP_SECONDS", "SYNC_BACKOFF_URGENT_CAP_SECONDS", "SYNC_ITEM_AFTER_ATTEMPTS",
-    "SYNC_ITEM_AFTER_SECONDS", "SYNC_SPOOL_MOST", "AVATAR_MAX_BYTES",
+    "SYNC_ITEM_AFTER_SECONDS", "SYNC_SPOOL_MOST", "AVATAR_MAX_BYTES", "BOOKINGS_OPEN_MOST",
 )  # fmt: skip
 RETENTION = ("SYNC_ATTEMPTS_KEPT_DAYS", "SYNC_LOST_VALUES_KEPT_DAYS", "ALERTS_KEPT_DAYS")
 INTERVALS = ("SYNC_LEASE_SECONDS", "SYNC_SWEEP_SECONDS", "AUDIT_INTERVAL_HOURS")
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             "version": _version(),
             "mirrors": [_mirror(declared, mirror) for mirror in declared.mirrors],
             "targets": list(declared.targets),
-            "strict_operations": list(STRICT_OPERATIONS),
+            "strict_operations": list(strict.reasons()),
             "roles": {role: sorted(permissions) for role, permissions in ROLES.items()} | {"superuser": ["*"]},
             "bounds": _values(BOUNDS),
             "retention": _values(RETENTION),

@@ -1,4 +1,4 @@
-"""The three tables that repeat what is known about a therapist."""
+"""People, and the three tables that repeat what is known about a therapist."""
 
 from typing import Any
 
