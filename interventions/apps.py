@@ -5,7 +5,7 @@ from django.conf import settings
 
 
 class InterventionsConfig(AppConfig):
-    """Adds the desk's checks, and switches failpoints on where the settings allow them."""
+    """Adds the desk's checks, watches transactions, and switches failpoints on where the settings allow them."""
 
     name = "interventions"
     verbose_name = "Desk"
@@ -13,7 +13,8 @@ class InterventionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what needs every app to be loaded."""
-        from interventions import checks, failpoints
+        from interventions import checks, commits, failpoints
 
+        commits.guard()
         checks.register()
         failpoints.allow(settings.FAILPOINTS_FILE if settings.ALLOW_FAILPOINTS else None)
