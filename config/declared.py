@@ -16,6 +16,9 @@ ENV.load_file(BASE_DIR / ".env")
 DEBUG = ENV.flag("DEBUG", True, "Development mode: demo data, the drill and readable error pages. Off in production.")
 SECRET_KEY = ENV.text("SECRET_KEY", "", "Signs sessions and tokens; required when DEBUG is off.", is_secret=True)
 ALLOWED_HOSTS = ENV.names("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"], "Host names that the web answers to.")
+HSTS_SUBDOMAINS = ENV.flag(
+    "HSTS_SUBDOMAINS", True, "Tell browsers to use HTTPS alone for every subdomain too; only while DEBUG is off."
+)
 PORT = ENV.number("PORT", 8000, "The web's port; the streams process takes the next one.", least=1, most=65534)
 EVENTS_URL = ENV.text(
     "EVENTS_URL", f"http://127.0.0.1:{PORT + 1}", "Where browsers reach the streams process; empty behind one proxy."
@@ -24,10 +27,35 @@ VAR_DIR = Path(ENV.text("VAR_DIR", str(BASE_DIR / "var"), "Everything that a run
 DATABASE_URL = ENV.text("DATABASE_URL", "", "PostgreSQL >= 15; empty: the embedded one.", is_secret=True)
 REDIS_URL = ENV.text("REDIS_URL", "", "Redis >= 6.2 or Valkey >= 8; empty: the embedded one.", is_secret=True)
 MEDIA_ROOT = Path(ENV.text("MEDIA_ROOT", str(VAR_DIR / "media"), "Where uploaded avatars are kept."))
+MEDIA_STORE = ENV.one_of(
+    "MEDIA_STORE", ["files", "s3"], "files", "What keeps them: a directory, or a bucket, which needs the extra `s3`."
+)
+MEDIA_BUCKET = ENV.text("MEDIA_BUCKET", "", "The bucket's name; nobody but Keepwell need read it.")
+MEDIA_ENDPOINT = ENV.text(
+    "MEDIA_ENDPOINT", "", "Where the bucket is, where that is not Amazon, such as https://s3.example.org."
+)
+MEDIA_REGION = ENV.text("MEDIA_REGION", "", "The bucket's region.")
+MEDIA_ACCESS_KEY = ENV.text(
+    "MEDIA_ACCESS_KEY", "", "Who reads and writes there; empty: as the machine's role.", is_secret=True
+)
+MEDIA_SECRET_KEY = ENV.text("MEDIA_SECRET_KEY", "", "The secret that belongs to it.", is_secret=True)
 LOG_FORMAT = ENV.one_of("LOG_FORMAT", ["console", "json"], "console" if DEBUG else "json", "How logs are written.")
 LOG_LEVEL = ENV.one_of("LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO", "The least level that is logged.")
 DEMO = ENV.flag("DEMO", True, "Fill an empty database with demo data at the first `make run`; only while DEBUG is on.")
 WEB_THREADS = ENV.number("WEB_THREADS", 8, "Threads, and PostgreSQL connections at most, of one web process.", least=1)
+WEB_STATEMENT_SECONDS = ENV.number(
+    "WEB_STATEMENT_SECONDS",
+    15,
+    "Longest statement of a request; most set themselves a shorter bound.",
+    least=1,
+    most=600,
+)
+WEB_LOCK_SECONDS = ENV.number(
+    "WEB_LOCK_SECONDS", 5, "Longest wait of a request for somebody's lock, likewise.", least=1, most=600
+)
+WEB_IDLE_SECONDS = ENV.number(
+    "WEB_IDLE_SECONDS", 15, "PostgreSQL ends a request's transaction in which nothing was asked for so long.", least=1, most=600
+)  # fmt: skip
 WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", 2, "Processes of one worker.", least=1)
 
 # What happens right after a commit, and when workers come.

@@ -26,9 +26,6 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": DATABASES["default"].get("OPTIONS", {}) | {"connect_timeout": 2, "application_name": "keepwell"},
 }
-# For `config.wsgi` alone. A prefork worker's child would share the sockets of its parent's pool, and a command that ends
-# with one leaves its threads behind.
-WEB_POOL = {"min_size": 1, "max_size": WEB_THREADS + 2, "timeout": 2, "reconnect_timeout": 2}
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -149,6 +146,7 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
 SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP to the process itself
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HSTS_SUBDOMAINS and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 
@@ -176,8 +174,21 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 MEDIA_URL = "/media/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Whatever keeps them, avatars are served by our own address, with headers that let nothing in them run.
+_SCHEME, _, _SITE = BASE_URL.rstrip("/").partition("//")
+MEDIA_STORES: dict[str, dict[str, Any]] = {
+    "files": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "s3": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": MEDIA_BUCKET, "endpoint_url": MEDIA_ENDPOINT or None, "region_name": MEDIA_REGION or None,
+            "access_key": MEDIA_ACCESS_KEY or None, "secret_key": MEDIA_SECRET_KEY or None, "default_acl": None,
+            "file_overwrite": False, "custom_domain": _SITE + MEDIA_URL.rstrip("/"), "url_protocol": _SCHEME,
+        },
+    },
+}  # fmt: skip
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": MEDIA_STORES[MEDIA_STORE],
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"

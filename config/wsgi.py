@@ -1,12 +1,14 @@
-"""The web process's application, with a pool of connections for its threads."""
+"""The web process's application, with a pool of connections for its threads, each of which is bounded."""
 
 import os
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from config.database import bounded, pooled
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-settings.DATABASES["default"]["OPTIONS"]["pool"] = settings.WEB_POOL
+settings.DATABASES["default"]["OPTIONS"] = pooled(bounded(settings.DATABASES["default"]["OPTIONS"]))
 
 application = get_wsgi_application()
 

@@ -149,6 +149,31 @@ def locked_row(table: str, person: int) -> Iterator[Connection]:
         other.rollback()
 
 
+@contextmanager
+def away() -> Iterator[None]:
+    """Let Django find nobody where PostgreSQL is."""
+    connection.close()
+    port, connection.settings_dict["PORT"] = connection.settings_dict["PORT"], 1
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["PORT"] = port
+
+
+@contextmanager
+def connected_with(**options: Any) -> Iterator[None]:
+    """Let Django's connection begin anew with these options."""
+    usual = connection.settings_dict["OPTIONS"]
+    connection.close()
+    connection.settings_dict["OPTIONS"] = usual | options
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = usual
+
+
 def wait_until(is_so: Callable[[], object], *, what: str, seconds: float = 15) -> None:
     """Look again and again until something is so; fails when the deadline passes."""
     deadline = time.monotonic() + seconds

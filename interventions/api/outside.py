@@ -1,6 +1,7 @@
 """Errors outside of the framework's views: problems under /api/, Django's pages elsewhere."""
 
 import logging
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -8,9 +9,10 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
+from django.template import loader
 from django.views import defaults
 
-from interventions.api.problems import MEDIA_TYPE, plain_problem
+from interventions.api.problems import MEDIA_TYPE, RETRY_SECONDS, is_away, plain_problem
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,21 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an exception that no view caught."""
+    """Answer an exception that no view caught: 503 where PostgreSQL is away, else 500."""
+    # Called while the exception is being caught.
+    if is_away(sys.exc_info()[1]):
+        return _unavailable(request)
     if request.path.startswith(PREFIX):
         return plain_problem(request, status=500, code="internal", detail="Something went wrong on our side.")
     return defaults.server_error(request)
+
+
+def _unavailable(request: HttpRequest) -> HttpResponse:
+    logger.warning("desk.database.unavailable")
+    if request.path.startswith(PREFIX):
+        said = "This cannot be saved or read right now. Try again shortly."
+        answer: HttpResponse = plain_problem(request, status=503, code="unavailable", detail=said)
+    else:
+        answer = HttpResponse(loader.render_to_string("503.html"), status=503)
+    answer["Retry-After"] = str(RETRY_SECONDS)
+    return answer

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 # The database does not answer, has no connection left, or somebody holds the row: again later.
-BUSY_STATES = ("08", "53", "55P03", "57", "40001", "40P01")
+BUSY_STATES = ("08", "53", "55P03", "57", "40001", "40P01", "25P03", "25P04")
 RETRY_SECONDS = 5
 ANY_FIELD = "non_field_errors"
 INVALID = "invalid"
@@ -117,10 +117,20 @@ def _api_problem(error: exceptions.APIException, code: str = "", detail: str = "
     return Problem(error.status_code, code or found, detail or str(error.detail), headers=headers)
 
 
-def _database_problem(error: Exception) -> Problem:
-    state = str(getattr(error.__cause__, "sqlstate", None) or "")
+def is_away(error: BaseException | None) -> bool:
+    """Tell whether PostgreSQL could not be reached, had no room, or was in somebody's hands: again later."""
+    state = _sqlstate(error)
     # No SQLSTATE: the connection could not be made at all, or broke.
-    if state.startswith(BUSY_STATES) or (not state and isinstance(error, OperationalError | InterfaceError)):
+    return state.startswith(BUSY_STATES) if state else isinstance(error, OperationalError | InterfaceError)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return str(getattr(getattr(error, "__cause__", None), "sqlstate", None) or "")
+
+
+def _database_problem(error: Exception) -> Problem:
+    state = _sqlstate(error)
+    if is_away(error):
         logger.warning("api.database.unavailable", extra={"code": state or "08000"})
         # A connection that broke at the commit leaves open whether it happened: only a lock or a deadlock is sure.
         sure = " Nothing was changed." if state in {"55P03", "57014", "40001", "40P01"} else ""
