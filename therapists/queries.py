@@ -40,3 +40,24 @@ def revision_of(enrollment_id: int) -> int | None:
         )
         row = cursor.fetchone()
         return int(row[0]) if row else None
+
+
+def as_typed(names: list[str]) -> str:
+    """Give a list of names as a person would type it, so that exactly these names are read out of it again."""
+    return str(_asked("keepwell_list_to_text", names))
+
+
+def may_be_unreadable(specialization: str) -> bool:
+    """Tell whether it holds what can be written wrongly: quotation marks, or brackets around. Most people's does not."""
+    return '"' in specialization or specialization.lstrip()[:1] in {"[", "{"}
+
+
+def is_readable(specialization: str) -> bool:
+    """Tell whether names can be read out of what a person typed."""
+    return _asked("keepwell_text_to_list", specialization) is not None
+
+
+def _asked(function: str, word: str | list[str]) -> object:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [word])
+        return cursor.fetchone()[0]

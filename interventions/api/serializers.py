@@ -1,24 +1,33 @@
-"""What every serializer of the API shares: nothing unknown is accepted, and problems have one shape."""
+"""What every serializer of the API shares: nothing unknown is accepted, text is tidy, and problems have one shape."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.datastructures import MultiValueDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 
+from interventions.typed import tidy
+
+
+class Line(serializers.CharField):
+    """Text of one line: whatever white space comes in it is single spaces."""
+
 
 class Strict(serializers.Serializer[Any]):
     """
-    Refuse fields that it does not know, or that may only be read, instead of dropping them.
+    Refuse fields that it does not know, or that may only be read, instead of dropping them; and tidy what was typed.
 
-    Whoever misspells a field must not be told that it was saved.
+    Whoever misspells a field must not be told that it was saved. What is absent stays absent, null stays null and empty
+    stays empty: none of them ever stands for another. A text that is not to be trimmed, a password, is left as it is.
     """
 
     def to_internal_value(self, data: Any) -> Any:
         """Give what was accepted; raises ValidationError that names every fault at once."""
         if not isinstance(data, Mapping):
             return super().to_internal_value(data)
+        data = self._tidied(data)
         faults: dict[str, Any] = {}
         for name in data:
             if name not in self.fields:
@@ -32,6 +41,16 @@ class Strict(serializers.Serializer[Any]):
         if faults:
             raise ValidationError(faults)
         return accepted
+
+    def _tidied(self, data: Any) -> Any:
+        # A form of several parts holds lists; none of ours has a field of text.
+        if isinstance(data, MultiValueDict):
+            return data
+        typed = {name for name, field in self.fields.items() if getattr(field, "trim_whitespace", False)}
+        return {
+            name: tidy(value, is_line=isinstance(self.fields[name], Line)) if name in typed and isinstance(value, str) else value
+            for name, value in data.items()
+        }  # fmt: skip
 
 
 class NoBody(Strict):

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -13,7 +14,7 @@ from interventions.api.base import ApiView, actor
 from interventions.api.envelope import sentence
 from interventions.api.problems import Problem
 from interventions.api.serializers import NoBody, envelope_of
-from sync.api.standing import read_standing
+from sync.api.standing import bounded_read, read_standing
 from sync.fallback import with_graceful_degradation
 from therapists import images, operations, queries
 from therapists.api.answers import revision, saved
@@ -28,6 +29,10 @@ from therapists.api.serializers import (
 from therapists.models import Enrollment
 
 SAVED_PROFILE = {200: envelope_of("Profile", ProfileSerializer)}
+HOW_TO_WRITE = (
+    "specialization: it is saved as you wrote it, but cannot be read as a list of names. Close every bracket and quotation"
+    ' mark, or write the names with commas between, as in "CBT, EMDR".'
+)
 # What multipart adds around the file.
 AROUND_BYTES = 64 * 1024
 
@@ -60,11 +65,10 @@ class OwnProfileView(TherapistView):
         """Save what is sent and leave the rest; copies that cannot follow at once follow later."""
         asked = ProfileChanges(data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
-        return saved(
-            operations.edit_profile(
-                person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now()
-            )
+        enrollment = operations.edit_profile(
+            person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now()
         )
+        return saved(enrollment, warnings=unreadable(asked.validated_data.get("specialization")))
 
 
 class SyncView(TherapistView):
@@ -108,7 +112,7 @@ class AvatarView(TherapistView):
         asked = AvatarUpload(data=request.data)
         asked.is_valid(raise_exception=True)
         file = asked.validated_data["image"]
-        upload = images.Upload(file.read(settings.AVATAR_MAX_BYTES + 1), file.content_type or "")
+        upload = images.Upload(file.read(settings.AVATAR_MAX_BYTES + 1), file.content_type or "", file.name or "")
         return saved(
             operations.set_avatar(person_id=_person(request), upload=upload, by=actor(request), at=timezone.now())
         )
@@ -117,6 +121,17 @@ class AvatarView(TherapistView):
     def delete(self, request: Request) -> Response:
         """Remove the avatar."""
         return saved(operations.remove_avatar(person_id=_person(request), by=actor(request), at=timezone.now()))
+
+
+def unreadable(specialization: str | None) -> list[str]:
+    """Tell a person how to write what was saved, and cannot be read as names; never raises for the database."""
+    if specialization is None or not queries.may_be_unreadable(specialization):
+        return []
+    try:
+        with bounded_read():
+            return [] if queries.is_readable(specialization) else [HOW_TO_WRITE]
+    except (DatabaseError, InterfaceError):
+        return []
 
 
 def _person(request: Request) -> int:

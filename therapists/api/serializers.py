@@ -2,23 +2,54 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
-from interventions.api.serializers import ReadOnly, Strict, SyncStatusSerializer
+from interventions.api.serializers import Line, ReadOnly, Strict, SyncStatusSerializer
+from interventions.typed import tidy
+from therapists import queries
 from therapists.models import LONGEST_CAREER_YEARS, Enrollment, Status
 from therapists.operations import Decision
+
+NAMES = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": 100}
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "maxLength": 2_000}, NAMES],
+        "nullable": True,
+        "description": "Names with commas between, as people type them, or a list of names.",
+        "example": ["CBT", "EMDR"],
+    }
+)
+class Specialization(serializers.CharField):
+    """Text as people type it; or a list of names, which becomes such a text."""
+
+    default_error_messages = {
+        "invalid": 'Give names with commas between, as in "CBT, EMDR", or a list of names, as in ["CBT", "EMDR"].'
+    }
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Take a text or a list; raises ValidationError that names the entry that is no name."""
+        if not isinstance(data, list):
+            return super().run_validation(data)
+        names = serializers.ListField(child=Line(max_length=200), max_length=100).run_validation(
+            [tidy(name, is_line=True) if isinstance(name, str) else name for name in data]
+        )
+        return super().run_validation(queries.as_typed(names))
 
 
 class ProfileChanges(Strict):
     """The facts that therapists edit; what is left out stays."""
 
-    full_name = serializers.CharField(required=False, max_length=200)
+    full_name = Line(required=False, max_length=200)
     bio = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=10_000)
     experience_years = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=LONGEST_CAREER_YEARS
     )
-    specialization = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
-    phone = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=50)
+    specialization = Specialization(required=False, allow_null=True, allow_blank=True, max_length=2_000)
+    phone = Line(required=False, allow_null=True, allow_blank=True, max_length=50)
     # No more is asked of its shape: addresses are not ASCII alone.
     email = serializers.RegexField(
         r"^[^@\s]+@[^@\s]+$", required=False, max_length=320, error_messages={"invalid": "This is no e-mail address."}
