@@ -20,12 +20,13 @@ class TherapistsConfig(AppConfig):
         from sync.strict import Strict
 
         # All of the strict operations, so that whoever declares a second best for one is refused at the start.
-        from therapists import bookings, credits, identity, operations, staff  # noqa: F401
+        from therapists import bookings, checks, credits, identity, operations, staff  # noqa: F401
         from therapists.mirrors import DECLARATION
         from therapists.roles import sync_groups_after_migrate
 
         register(DECLARATION)
         Strict("sign-in", because="Who somebody is is read from the source, or they are not let in.")
+        checks.register()
         register_page(identity.DUPLICATE, lambda row: reverse("admin:therapists_enrollment_duplicate", args=[row]))
         register_page(identity.APPROVED_ALONE, lambda row: reverse("admin:therapists_enrollment_change", args=[row]))
         register_page(identity.ORPHAN, lambda _: reverse("admin:therapists_profile_changelist") + "?quarantined=yes")

@@ -47,7 +47,8 @@ def picture(colour: str = "red", size: tuple[int, int] = (300, 200)) -> bytes:
 
 
 def sent(client: Client, content: bytes, declared: str = "image/png", field: str = "image", **more: str) -> Any:
-    data = {field: SimpleUploadedFile("../../me.png", content, declared), **more}
+    ending = declared.removeprefix("image/").removesuffix("+xml")
+    data = {field: SimpleUploadedFile(f"../../me.{ending}", content, declared), **more}
     return client.put(AVATAR, encode_multipart(BOUNDARY, data), MULTIPART_CONTENT)
 
 

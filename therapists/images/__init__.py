@@ -3,7 +3,9 @@
 from therapists.images.encoding import ImageRefused, Upload, reencoded
 from therapists.images.files import (
     FOLDER,
+    KEPT_AT_LEAST,
     NAME,
+    REMEMBERED,
     delete_unused,
     named_by,
     remove_unused_avatars,
@@ -12,6 +14,6 @@ from therapists.images.files import (
 )
 
 __all__ = [
-    "FOLDER", "NAME", "ImageRefused", "Upload", "delete_unused", "named_by", "reencoded", "remove_unused_avatars", "store",
+    "FOLDER", "KEPT_AT_LEAST", "NAME", "REMEMBERED", "ImageRefused", "Upload", "delete_unused", "named_by", "reencoded", "remove_unused_avatars", "store",
     "unused_avatars",
 ]  # fmt: skip
