@@ -24,7 +24,7 @@ from tests.measuring import Figure, Sample
 from tests.processes import PROJECT, Copy, free_ports, until
 
 ROUNDS, WRITES, OUTAGE_SECONDS, TIMES = 8, 40, 10.0, 3
-EXTRA_MS, BACK_SECONDS, RETAKEN_SECONDS = 50, 5, 30
+EXTRA_MS, BACK_SECONDS, RETAKEN_SECONDS, ERRORS_PERCENT = 50, 5, 30, 0.5
 ME = "/api/v1/therapists/me/"
 BASELINE, LOCKED, FROZEN = "nothing is wrong", "a copy table locked", "Redis frozen"
 FROZEN_LOCKED, HOLE, HOLE_LOCKED = "Redis frozen and a copy table locked", "Redis a black hole", "both, a black hole"
@@ -49,6 +49,7 @@ class Therapist:
     port: int
     headers: dict[str, str]
     number: int = 0
+    acknowledged: int = 0
     wire: http.client.HTTPConnection | None = None
 
     def write(self) -> int:
@@ -63,6 +64,8 @@ class Therapist:
         except (OSError, http.client.HTTPException):
             self.hang_up()
             return 0
+        if answer.status == 200:
+            self.acknowledged = self.number
         return answer.status
 
     def is_served(self) -> bool:
@@ -75,16 +78,28 @@ class Therapist:
             self.wire.close()
         self.wire = None
 
-    def timed(self, writes: int) -> list[float]:
-        """Save so often, each of which must succeed; give the seconds of each."""
+    def timed(self, writes: int, failed: list[int] | None = None) -> list[float]:
+        """Save so often; give the seconds of each. Each must succeed, unless there is a list for what did not."""
         took = []
         self.hang_up()  # the web ends a connection that was idle for long
         for _ in range(writes):
             started = time.perf_counter()
             status = self.write()
             took.append(time.perf_counter() - started)
-            assert status == 200, f"a write was answered with {status}"
+            if status != 200:
+                assert failed is not None, f"a write was answered with {status}"
+                failed.append(status)
         return took
+
+
+@dataclass
+class Answers:
+    """How often a person saved while something was wrong, what was no 200, and what was lost of what was."""
+
+    asked: int = 0
+    failed: list[int] = field(default_factory=list)
+    outages: int = 0
+    lost: int = 0
 
 
 @dataclass
@@ -96,6 +111,7 @@ class Bench:
     ada: Therapist = field(init=False)
     ada_beside: Therapist = field(init=False)
     person: int = field(init=False)
+    answers: Answers = field(default_factory=Answers)
 
     def start(self) -> None:
         """Start every process and sign in."""
@@ -169,7 +185,8 @@ class Bench:
                 with ExitStack() as stack:
                     for trouble in wrong:
                         stack.enter_context(trouble())
-                    took[name] += ada.timed(writes)
+                    took[name] += ada.timed(writes, self.answers.failed)
+                self.answers.asked += writes
         self.settle()
         return {name: Sample(name, tuple(found)) for name, found in took.items()}
 
@@ -201,7 +218,18 @@ class Bench:
         until(self.ada.is_served, seconds=60, what="A good write")
         good = time.perf_counter()
         watcher.join()
+        self._count_lost()
         return max(0.0, good - answered[0])
+
+    def _count_lost(self) -> None:
+        """Note a write that was acknowledged and does not stand; a later one that nobody acknowledged may."""
+        with self.session() as own:
+            (kept,) = own.execute(
+                "SELECT bio FROM therapist_enrollments WHERE user_id = %s", [self.person]
+            ).fetchone() or ("",)
+        number = int(str(kept).removeprefix("Text "))
+        self.answers.outages += 1
+        self.answers.lost += not self.ada.acknowledged <= number <= self.ada.number
 
     def redis_back(self, outage: float) -> float:
         """Keep Redis down, owe something, then give the seconds from Redis' first answer until a worker did it."""
@@ -275,8 +303,10 @@ def black_hole() -> Iterator[int]:
         yield port
 
 
-def measure(rounds: int, writes: int, times: int, outage: float) -> tuple[dict[str, Sample], dict[str, Sample]]:
-    """Run a whole copy; give what writes took in each trouble, and how long recovery took after each outage."""
+def measure(
+    rounds: int, writes: int, times: int, outage: float
+) -> tuple[dict[str, Sample], dict[str, Sample], Answers]:
+    """Run a whole copy; give what writes took in each trouble, how long each recovery took, and what was answered."""
     with tempfile.TemporaryDirectory(prefix="keepwell-bench-") as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
         copy = Copy(Path(folder) / "var")
@@ -292,15 +322,25 @@ def measure(rounds: int, writes: int, times: int, outage: float) -> tuple[dict[s
             RETAKEN: [bench.retaken() for _ in range(times)],
         }
         bench.settle()
-        return samples, {name: Sample(name, tuple(took)) for name, took in backs.items()}
+        return samples, {name: Sample(name, tuple(took)) for name, took in backs.items()}, bench.answers
 
 
-def figures(samples: dict[str, Sample], backs: dict[str, Sample], outage: float) -> list[Figure]:
+def figures(samples: dict[str, Sample], backs: dict[str, Sample], answers: Answers, outage: float) -> list[Figure]:
     """Give the lines of the page."""
     base = samples[BASELINE].p99 * 1000
     worst = max(sample.p99 * 1000 for sample in samples.values())
     p99 = ", ".join(f"{name}: {sample.p99 * 1000:.0f}" for name, sample in samples.items())
     lines = [Figure("user write p99, ms", f"≤ {base:.0f} + {EXTRA_MS}", p99, is_reached=worst <= base + EXTRA_MS)]
+    percent, failed = 100 * len(answers.failed) / answers.asked, f"{len(answers.failed)} of {answers.asked}"
+    lines += [
+        Figure("errors a person sees meanwhile", f"< {ERRORS_PERCENT} %", failed, is_reached=percent < ERRORS_PERCENT),
+        Figure(
+            "acknowledged writes lost over outages",
+            "0",
+            f"{answers.lost} of {answers.outages}",
+            is_reached=not answers.lost,
+        ),
+    ]
     for name, what, reach in (
         (DATABASE_BACK, f"PostgreSQL back after {outage:.0f} s → first good write", BACK_SECONDS),
         (REDIS_BACK, f"Redis back after {outage:.0f} s → first task done", BACK_SECONDS),
@@ -320,14 +360,14 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=TIMES, help="of each outage")
     parser.add_argument("--outage", type=float, default=OUTAGE_SECONDS, help="seconds")
     given = parser.parse_args()
-    samples, backs = measure(given.rounds, given.writes, given.times, given.outage)
+    samples, backs, answers = measure(given.rounds, given.writes, given.times, given.outage)
     rows = [
         (s.name, f"{s.median * 1000:.1f}", f"{s.p99 * 1000:.1f}", f"{max(s.took) * 1000:.1f}") for s in samples.values()
     ]
     head = (f"{given.rounds * given.writes} PATCHes each, interleaved", "median ms", "p99 ms", "slowest ms")
     print(measuring.table(head, rows) + "\n")
     with measuring.bench():
-        return measuring.report(figures(samples, backs, given.outage))
+        return measuring.report(figures(samples, backs, answers, given.outage))
 
 
 if __name__ == "__main__":
