@@ -220,6 +220,16 @@ ALERTS_KEPT_DAYS = ENV.number("ALERTS_KEPT_DAYS", 90, "How long alerts that are 
 BOOKINGS_OPEN_MOST = ENV.number(
     "BOOKINGS_OPEN_MOST", 100, "Bookings of one client that may wait to be confirmed; more are refused.", least=1
 )
+
+# What is sent twice.
+IDEMPOTENCY_RETENTION_HOURS = ENV.number(
+    "IDEMPOTENCY_RETENTION_HOURS", 240, "How long an idempotency key is kept with the answer it got; 8 days at least.",
+    least=192,
+)  # fmt: skip
+IDEMPOTENCY_WARN_ROWS = ENV.number(
+    "IDEMPOTENCY_WARN_ROWS", 2_000_000, "More keys than this are a warning in the log and in `/health/`.", least=1
+)
+
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(
     "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."

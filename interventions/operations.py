@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from interventions import cleaning, entries, patience, spool
+from interventions import cleaning, entries, idempotency, patience, spool
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.handlers import Entity, handler
@@ -71,6 +71,7 @@ def retry_items(*, items: "QuerySet[Intervention]", by: str, at: dt.datetime) ->
         report.done = len(started)
         if started:
             ask_again(items=started, by=by, at=at)
+        idempotency.forget(unless=started)
         reach("interventions.retry.before_commit", _people(started))
     reach("interventions.retry.after_commit", _people(started))
     if started:
@@ -115,8 +116,7 @@ def mark_resolved(
         handler().hold(_entities(items))
         locked = list(items.select_for_update().order_by("id"))
         reach("interventions.resolve.before_read", _people(locked))
-        entities = _entities(locked)
-        compared = handler().compare(entities) if entities else {}
+        compared = handler().compare(entities) if (entities := _entities(locked)) else {}
         accepted: list[Entity] = []
         verified: list[Entity] = []
         for item in locked:
@@ -150,6 +150,7 @@ def mark_resolved(
         if verified:
             # The ledger settles what somebody mended by hand when a worker has read it back too.
             handler().retry(verified)
+        idempotency.forget(unless=report.done or report.accepted)
         reach("interventions.resolve.before_commit", _people(locked))
     reach("interventions.resolve.after_commit", _people(locked))
     if verified:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection, transaction
+from django.db import transaction
+
+from interventions.idempotency import keyed
 
 WAIT_MS = 3_000
 # Somebody holds the row or the table, or two held what the other wanted; PostgreSQL has undone everything.
@@ -15,10 +17,10 @@ def bounded() -> Iterator[None]:
     """
     Decide in one transaction that waits no longer than WAIT_MS for anybody's lock.
 
-    Raises OperationalError then, with nothing changed: an open session must not hold the web's threads.
+    Raises OperationalError then, with nothing changed: an open session must not hold the web's threads. It begins with
+    the key of the request at hand, and raises what `keyed` does.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {WAIT_MS}")
+    with transaction.atomic(), keyed(first=f"SET LOCAL lock_timeout = {WAIT_MS}"):
         yield
 
 

@@ -106,6 +106,15 @@ POINTS = {
     ),
     "interventions.before_open": Point("interventions.items.open_items", "A target failed; its item is not written."),
     "interventions.after_open": Point("interventions.items.open_items", "Items are written; not committed."),
+    "interventions.key.after_claim": Point(
+        "interventions.idempotency._claim", "A request's key is in its write's transaction; nothing else is."
+    ),
+    "interventions.key.before_store": Point(
+        "interventions.idempotency.store", "A keyed write is committed, its answer composed; it is not stored."
+    ),
+    "interventions.key.after_store": Point(
+        "interventions.idempotency.store", "The answer to a keyed write is stored; it is not sent."
+    ),
     "interventions.spool.before_sync": Point(
         "interventions.spool._write", "A failure is in a file; it does not count as noted yet."
     ),

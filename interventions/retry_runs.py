@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
-from interventions import cleaning, operations, patience
+from interventions import cleaning, idempotency, operations, patience
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.items import SYSTEM
@@ -68,7 +68,7 @@ def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetim
         resolved=False, state__in=NEEDS_A_PERSON, timestamp__lte=at, person_id__isnull=False
     ).exclude(target="")  # fmt: skip
     found, words = wanted.order_by("timestamp", "pk").values_list("pk", "person_id", "target").query.sql_with_params()
-    with transaction.atomic():
+    with transaction.atomic(), idempotency.keyed():
         run = RetryRun.objects.create(title=title, cause=cause, state=RetryState.PLANNED, asked_by=by, asked_at=at)
         with connection.cursor() as cursor:
             cursor.execute(
@@ -82,6 +82,7 @@ def plan(*, items: "QuerySet[Intervention]", title: str, by: str, at: dt.datetim
             raise NothingToRetry
         run.save(update_fields=["total"])
         _note(run, "retry_planned", by, None)
+        idempotency.remember(run=str(run.pk))
     return run
 
 

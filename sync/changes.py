@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import connection
@@ -55,6 +56,25 @@ def newest(person_id: int) -> list[Change]:
     """List the last change of each fact in each place of a person, newest first. Raises DatabaseError."""
     found = [*_written(person_id), *_replaced(person_id)]
     return sorted(found, key=lambda change: change.at, reverse=True)[:SHOWN]
+
+
+def columns_changed(person_id: int, seen: Mapping[str, int]) -> set[tuple[str, str]]:
+    """
+    Give which columns of a person's rows somebody changed since, by their own place: `seen` names each table's revision.
+
+    Certain only while the rows are locked. Of a change that bears no number, the row's last one counts. Raises
+    DatabaseError.
+    """
+    rows = " UNION ALL ".join(
+        f"SELECT '{name}' AS place, key FROM {name}, jsonb_each({statements.CHANGES})"
+        f" WHERE {declaration().table(name).key} = %(person)s AND coalesce((value ->> 3)::bigint, revision) > %({name})s"
+        for name in seen
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(rows, {"person": person_id, **seen})
+        changed = set(cursor.fetchall())
+    places = {(pair.source.table, pair.mirror.fact): pair.source.column for pair in declaration().pairs}
+    return {(table, places[table, fact]) for table, fact in changed if (table, fact) in places}
 
 
 def _written(person_id: int) -> list[Change]:

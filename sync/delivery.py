@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from interventions import items
+from interventions import idempotency, items
 from interventions.failpoints import reach
 from interventions.models import Resolution
 from sync import breaker_state, claims, ledger, parking, reconcile
@@ -119,7 +119,8 @@ def bring_in_line(people: Collection[int]) -> Report:
 
     The wish is committed before the work: when the work is interrupted, a worker takes it up.
     """
-    ledger.owe(people=people, targets=declaration().targets, reason="asked")
+    with transaction.atomic(), idempotency.keyed():
+        ledger.owe(people=people, targets=declaration().targets, reason="asked")
     reach("sync.asked.after_commit", people)
     total = Report()
     for _ in range(BATCHES_A_TASK):

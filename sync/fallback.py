@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from django.db import connection, transaction
 
+from interventions.idempotency import InFlight, KeyTaken
 from interventions.operations import log_manual_intervention_needed
 from sync.strict import NotDegradable, SecondBest, standing_in
 
@@ -30,9 +31,10 @@ def with_graceful_degradation(operation: Callable[[], T], *, name: str, entity_i
     """
     Run the operation; when it raises, put the failure in front of staff and answer degraded instead.
 
-    Never raises for the operation's failure. Inside a transaction the operation has a savepoint of its own, so that
-    what surrounds it can still be committed. Never for what must be exact: raises NotDegradable where nobody declared
-    that the name may be degraded, and where a strict operation is called in here, under whatever name.
+    Never raises for the operation's failure, but KeyTaken and InFlight where another request did it. Inside a
+    transaction the operation has a savepoint of its own, so that what surrounds it can still be committed. Never for
+    what must be exact: raises NotDegradable where nobody declared that the name may be degraded, and where a strict
+    operation is called in here, under whatever name.
     """
     try:
         with (
@@ -40,6 +42,8 @@ def with_graceful_degradation(operation: Callable[[], T], *, name: str, entity_i
             transaction.atomic() if connection.in_atomic_block else nullcontext(),
         ):
             return Degraded(success=True, value=operation(), degraded=False)
+    except (KeyTaken, InFlight):
+        raise  # nothing failed: somebody else did it, or is at it
     except NotDegradable:
         raise
     except Exception as error:  # noqa: BLE001 - isolation point: whatever a second-best operation raises is not the user's

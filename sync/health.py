@@ -8,7 +8,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from interventions import spool
+from interventions import idempotency, spool
 from sync import pulse, queries, triggers
 from sync.models import Belated, Debt, Gap
 
@@ -58,6 +58,7 @@ def detail() -> dict[str, object]:
                 "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],
             },
             "spool": waiting(),
+            "keys": idempotency.statistics(),
             "signs": [
                 {"role": sign.role, "name": sign.name, "at": sign.at.isoformat(), "is_silent": sign.is_silent(now)}
                 for sign in pulse.signs()

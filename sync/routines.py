@@ -54,10 +54,10 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     NEW.revision := nextval('{statements.SEQUENCE}');
     NEW.net_revision := OLD.net_revision;{taken}
-    -- Which facts, when and in whose name; never what they say. A line in a table of its own cost each write twice this.
+    -- Which facts, when, in whose name and by which write; never what they say. A line in a table of its own cost each write twice this.
     told := jsonb_build_array(
       clock_timestamp(), coalesce(nullif(current_setting('keepwell.actor', true), ''), 'sql:' || session_user),
-      coalesce(current_setting('keepwell.request', true), ''));{told}
+      coalesce(current_setting('keepwell.request', true), ''), NEW.revision);{told}
   ELSE
     -- The audit relies on it that whoever takes a number has a transaction id by then; an UPDATE has one by its lock.
     PERFORM pg_current_xact_id();

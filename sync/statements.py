@@ -11,7 +11,7 @@ from sync.mirrors import Declaration, Pair, Place, SharedMirror, Table
 SEQUENCE = "sync_revision"
 # In every statement the row that is written is called `copy`; sources go by their tables' names.
 COPY = "copy"
-# The column that says of each fact when it was changed last and by whom: {fact: [time, actor, request]}.
+# The column that says of each fact when it was changed last and by whom: {fact: [time, actor, request, revision]}.
 CHANGES = "last_changes"
 # Gives for a pair the SQL condition on which alone it counts.
 Asked = Callable[[Pair], str]

@@ -5,7 +5,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from interventions import causes, intake, retry_runs
+from interventions import causes, idempotency, intake, retry_runs
 from interventions import operations as interventions
 from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, pulse, repair
 
@@ -77,6 +77,7 @@ def prune() -> None:
     repair.prune(at=timezone.now())
     pulse.prune(at=timezone.now())
     retry_runs.prune(at=timezone.now())
+    idempotency.prune(at=timezone.now())
 
 
 def _ring() -> None:

@@ -37,13 +37,14 @@ from therapists import duplicates, erasure, identity  # noqa: E402
 BY = "user:1"
 
 
-def edit(session: str, bio: str, is_inline: bool = True) -> None:
+def edit(session: str, bio: str, is_inline: bool = True, key: str = "") -> None:
     """Save a bio through the API as whoever the session belongs to; without fan-out the bell is rung and waited for."""
     if not is_inline:
         settings.SYNC_INLINE_BUDGET_MS = 0
     client = Client(raise_request_exception=False, headers={"host": "localhost"})
     client.cookies[settings.SESSION_COOKIE_NAME] = session
-    answer = client.patch("/api/v1/therapists/me/", {"bio": bio}, content_type="application/json")
+    headers = {"Idempotency-Key": key} if key else {}
+    answer = client.patch("/api/v1/therapists/me/", {"bio": bio}, content_type="application/json", headers=headers)
     assert answer.status_code == 200, answer.content
     if not is_inline and doorbell.bell._thread:
         doorbell.bell._thread.join(3)

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Q, QuerySet
 
+from interventions import idempotency
 from interventions.correlation import request_id
 from interventions.models import History
 from sync.strict import Strict
@@ -80,6 +81,7 @@ def request_booking(
                 time_zone=zone.key, requested_at=at, state=BookingState.REQUESTED,
             )  # fmt: skip
             _note(booking, "booking_requested", by, None)
+            idempotency.remember(booking=booking.pk)
     except IntegrityError as error:
         if getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == SLOT_CONSTRAINT:
             raise BookingRefused("slot_taken") from error

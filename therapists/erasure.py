@@ -42,6 +42,7 @@ ROWS: dict[str, str] = {
     "sync_pause": "scope = 'person' AND key = ANY(%(people)s::text[])",
     "sync_debt": "person_id = ANY(%(people)s)",
     "sync_ledger": "person_id = ANY(%(people)s)",
+    "keyed_request": "person_id = ANY(%(people)s)",
     # What they read as staff.
     "intervention_alert_reading": "user_id = ANY(%(people)s)",
 }
@@ -83,7 +84,18 @@ _CAUSE_MENTIONS = (
     "EXISTS (SELECT FROM unnest(%(addresses)s::text[]) AS address"
     " WHERE strpos(lower(concat(note, ' ', ignored_reason)), address) > 0)"
 )
+# Answers that others were given: without it, one is composed anew for whoever asks again. Those of therapists hold their own.
+_ANSWER = {
+    "id": None, "person_id": None, "key": None, "method": None, "route": None, "digest": None, "at": None,
+    "revision": None, "outcome": None, "status": "NULL", "headers": "NULL", "body": "NULL",
+}  # fmt: skip
+_ANSWER_MENTIONS = (
+    "person_id = ANY(%(people)s) OR body IS NOT NULL AND route NOT LIKE '/api/v1/therapists/me/%%'"
+    " AND (EXISTS (SELECT FROM unnest(%(addresses)s::text[]) AS address WHERE strpos(lower(body), address) > 0)"
+    """ OR EXISTS (SELECT FROM unnest(%(people)s::bigint[]) AS person WHERE body ~ ('"person_id":' || person || '[,}]')))"""
+)
 SCRUBBED: dict[str, tuple[str, dict[str, str | None]]] = {
+    "keyed_request": (_ANSWER_MENTIONS, _ANSWER),
     "intervention_cause": (_CAUSE_MENTIONS, _CAUSE),
     "manual_intervention_log": (f"({_THEIRS} OR {_MENTIONS}) AND error <> 'erased'", _LOG),
     "django_admin_log": (

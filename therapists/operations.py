@@ -9,6 +9,7 @@ from enum import StrEnum
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import TextField, Value
 
+from interventions import idempotency
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import History
@@ -17,7 +18,7 @@ from sync import delivery, ledger, repair
 from sync.delivery import Report
 from sync.mirrors import declaration
 from sync.strict import SecondBest, Strict, allow
-from therapists import images
+from therapists import images, versions
 from therapists.models import Enrollment, Profile, Status, User, normal_form
 
 logger = logging.getLogger(__name__)
@@ -59,16 +60,26 @@ STATUS_AFTER = {
 }  # fmt: skip
 
 
-def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: dt.datetime) -> Enrollment:
+def edit_profile(
+    *,
+    person_id: int,
+    changes: Mapping[str, object],
+    by: str,
+    at: dt.datetime,
+    seen: versions.Version | None = None,
+) -> Enrollment:
     """
     Save what a therapist changed about themselves; give the enrollment with its user as they are now.
 
-    Raises Enrollment.DoesNotExist for a person without one, ValueError for a fact that is not theirs to edit, and
-    AddressTaken, strictly: then nothing at all is saved.
+    `seen`: the version that the changes were made to; what others changed since then beside them stays, too. Raises
+    Enrollment.DoesNotExist for a person without one, ValueError for a fact that is not theirs to edit, and strictly, so
+    that nothing at all is saved, AddressTaken and versions.ChangedMeanwhile.
     """
     if unknown := set(changes) - EDITABLE_FACTS:
         raise ValueError(f"Not editable: {', '.join(sorted(unknown))}")
     with primary(person_id, by=by):
+        if seen is not None:
+            versions.refuse_changed(person_id=person_id, changes=changes, seen=seen)
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes, by)
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
@@ -77,6 +88,7 @@ def edit_profile(*, person_id: int, changes: Mapping[str, object], by: str, at: 
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
         enrollment.user = user
+        _remember(enrollment, with_user=True)
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
     return enrollment
 
@@ -134,6 +146,7 @@ def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: 
                 actor=by, action=str(decision), object_type="enrollment", object_id=str(enrollment.pk),
                 from_state=before, to_state=wanted, request_id=request_id.get(),
             )  # fmt: skip
+        _remember(enrollment)
     return enrollment
 
 
@@ -173,22 +186,27 @@ def primary(*people: int, by: str = "") -> Iterator[None]:
     """
     Give one transaction that waits for other writers only so long; raises OperationalError then.
 
-    It is signed: what the net writes down of its changes says by whom.
+    It is signed: what the net writes down of its changes says by whom. The key of the request at hand is written first,
+    and its outcome last.
     """
-    with transaction.atomic():
-        set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS, signed=fact_changes.signature(by))
+    limits = bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS) + fact_changes.signature(by)
+    # Copies are made by the COMMIT: what hangs there, somebody's trigger on a copy, is cut short and owed.
+    with transaction.atomic(), idempotency.keyed(first=limits, last=bounds(PRIMARY_LOCK_MS, COMMIT_MS)):
         reach("therapists.before_write", people)
         yield
         reach("therapists.before_commit", people)
-        # Copies are made by the COMMIT: what hangs there, somebody's trigger on a copy, is cut short and owed.
-        set_bounds(PRIMARY_LOCK_MS, COMMIT_MS)
     reach("therapists.after_commit", people)
 
 
-def set_bounds(lock_ms: int, statement_ms: int, *, signed: str = "") -> None:
+def bounds(lock_ms: int, statement_ms: int) -> str:
+    """Give the SQL that bounds what a transaction waits for, from then on."""
+    return f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}"
+
+
+def set_bounds(lock_ms: int, statement_ms: int) -> None:
     """Bound what this transaction waits for, from now on."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}{signed}")
+        cursor.execute(bounds(lock_ms, statement_ms))
 
 
 def _edited_user(person_id: int, changes: Mapping[str, object], by: str) -> User | None:
@@ -234,6 +252,7 @@ def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
             save_facts(enrollment, {"profile_image_url": url})
         else:
             _make_newest(person_id)
+        _remember(enrollment)
     logger.info("therapists.avatar.named", extra={"person_id": person_id, "removed": url is None, "actor": by})
     return enrollment
 
@@ -246,6 +265,12 @@ def _make_newest(person_id: int) -> None:
             [person_id],
         )
     ledger.owe(people=[person_id], targets=declaration().targets, reason="asked")
+
+
+def _remember(enrollment: Enrollment, *, with_user: bool = False) -> None:
+    """Note the number of the write for its key. The user's row is read only by whoever reads or writes it anyway."""
+    if idempotency.is_asked():
+        idempotency.remember(revision=versions.revision_of(enrollment.pk, with_user=with_user))
 
 
 def save_facts(enrollment: Enrollment, facts: Mapping[str, object]) -> None:

@@ -26,22 +26,6 @@ def directory() -> QuerySet[Enrollment]:
     return Enrollment.objects.select_related("user").filter(status=Status.APPROVED, user__is_active=True)
 
 
-def revision_of(enrollment_id: int) -> int | None:
-    """
-    Give the number of the newest write of an enrollment or its user: name and address are the user's.
-
-    A column of the safety net, unknown to the models.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT greatest(e.revision, u.revision) FROM therapist_enrollments e"
-            " LEFT JOIN users u ON u.id = e.user_id WHERE e.id = %s",
-            [enrollment_id],
-        )
-        row = cursor.fetchone()
-        return int(row[0]) if row else None
-
-
 def as_typed(names: list[str]) -> str:
     """Give a list of names as a person would type it, so that exactly these names are read out of it again."""
     return str(_asked("keepwell_list_to_text", names))

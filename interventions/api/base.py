@@ -1,46 +1,119 @@
 """The base of every view of the API."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
+from uuid import UUID
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.exceptions import MethodNotAllowed
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from interventions import idempotency
+from interventions.api import keys
+from interventions.api.envelope import Standing, answered
+from interventions.api.keys import Key as Key
 from interventions.api.parsers import BoundedJSONParser
 from interventions.api.problems import MEDIA_TYPE
 from interventions.api.serializers import ProblemSerializer
+from interventions.idempotency import Asked
+
+KEY_PROBLEMS = {"409": "in_flight: the same request is under way.", "422": "key_reused: the key was another request's."}
 
 
 class ProblemSchema(AutoSchema):
-    """Documents the problem that every operation may answer."""
+    """Documents the problem that every operation may answer, and what a key means to it."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """Add the headers of keys to what a view documents."""
+        return [*super().get_override_parameters(), *(keys.documented(self._key) if self._is_unsafe else [])]
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         found = self._get_response_for_code(  # type: ignore[no-untyped-call]
             ProblemSerializer, "default", [MEDIA_TYPE], direction
         )
+        if self._is_unsafe and self._key is not Key.IGNORED:
+            for code, told in KEY_PROBLEMS.items():
+                bodies.setdefault(code, found | {"description": told})
         return bodies | {"default": found | {"description": "What went wrong, and what to do."}}
+
+    @property
+    def _is_unsafe(self) -> bool:
+        return self.method not in SAFE_METHODS
+
+    @property
+    def _key(self) -> Key:
+        return getattr(self.view, "key", Key.IGNORED)
 
 
 class ApiView(APIView):
-    """Strict JSON in, JSON or a problem out, never kept by a cache that others share."""
+    """
+    Strict JSON in, JSON or a problem out, never kept by a cache that others share.
+
+    An unsafe request with an idempotency key has one effect and one answer, however often it is sent: its operation
+    opens its transaction with `idempotency.keyed`, as `therapists.operations.primary` and `interventions.patience` do.
+    """
 
     schema = ProblemSchema()
     parser_classes: Any = [BoundedJSONParser]
     metadata_class = None
+    key: ClassVar[Key] = Key.OPTIONAL
+    # The row that this request's answer belongs to, once its write is committed.
+    _row: UUID | None = None
 
     def translated(self, error: Exception) -> Exception:
         """Give the problem behind an error of an operation; the error itself where there is none."""
         return error
 
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Compose the answer to a write that is committed and was never answered, from how things stand now."""
+        return answered(Standing(is_known=False), data=None, what="This was done before; its answer was lost.")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Ask who calls and whether they may; only then look at a key."""
+        super().initial(request, *args, **kwargs)
+        name = str(request.method).lower()
+        if request.method in SAFE_METHODS or self.key is Key.IGNORED or name not in self.http_method_names:
+            return
+        handler = getattr(self, name, None)
+        if handler and (asked := keys.asked(request, is_required=self.key is Key.REQUIRED)):
+            # Where the framework looks for it next.
+            setattr(self, name, partial(self._once, asked, handler))
+
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
-        """Say that the answer is the caller's own."""
+        """Say that the answer is the caller's own, and keep a keyed one before it is sent."""
         final: Response = super().finalize_response(request, response, *args, **kwargs)
         final.headers.setdefault("Cache-Control", "private, no-cache")
+        if self._row is not None and keys.is_stored(final):
+            return keys.stored(final, self._row)
         return final
+
+    def _once(
+        self, asked: Asked, handler: Callable[..., Response], request: Request, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Answer as `handler` does, or as it did when the same was asked before."""
+        found = idempotency.find(asked)
+        if found is None:
+            try:
+                with idempotency.asking(asked):
+                    response = handler(request, *args, **kwargs)
+                self._row = asked.id
+                return response
+            except idempotency.KeyTaken:
+                found = idempotency.find(asked)
+            except idempotency.InFlight as error:
+                raise keys.in_flight() from error
+        kept = keys.awaited(asked, found)
+        if kept.answer is not None:
+            return keys.replayed(kept.answer)
+        self._row, recalled = kept.id, self.recalled(request, kept.outcome, **kwargs)
+        recalled[keys.REPLAYED] = "true"
+        return recalled
 
 
 class MayStaff(BasePermission):

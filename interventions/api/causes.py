@@ -1,5 +1,6 @@
 """Causes over HTTP: what is open, who sees to it, what was put off, and retrying all of one."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from interventions.api.attention import (
 )
 from interventions.api.base import StaffView
 from interventions.api.problems import Problem
-from interventions.api.runs import STARTED, started
+from interventions.api.runs import STARTED, StartsRun, started
 from interventions.api.serializers import NoBody, ReadOnly
 from interventions.api.views import RETRY
 from interventions.causes import Standing
@@ -86,7 +87,7 @@ class CauseView(StaffView):
         return Response(_answer(get_object_or_404(Cause, pk=pk)))
 
 
-class CauseRetryView(StaffView):
+class CauseRetryView(StartsRun):
     """Retry everything of one cause."""
 
     needed: ClassVar[dict[str, str]] = {"POST": RETRY}
@@ -108,6 +109,10 @@ class CauseDecisionView(Decision, StaffView):
         """Decide, and show how the cause stands now."""
         get_object_or_404(Cause, pk=pk)
         return Response(_answer(cast("Cause", self.decided(request, pk))))
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Show the cause as it stands now."""
+        return Response(_answer(get_object_or_404(Cause, pk=kwargs["pk"])))
 
 
 # By the last word of their address.

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -31,17 +31,21 @@ BUSY_STATES = ("08", "53", "55P03", "57", "40001", "40P01", "25P03", "25P04")
 RETRY_SECONDS = 5
 ANY_FIELD = "non_field_errors"
 INVALID = "invalid"
+# One part of a refusal, as `errors` has it.
+Fault = Mapping[str, Any]
 
 
 class Problem(exceptions.APIException):
     """A refusal with a status, a code that programs read, and a sentence that people read."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+        self, status: int, code: str, detail: str, *, field: str | None = None,
+        headers: Mapping[str, str] | None = None, faults: Sequence[Fault] = (),
+    ) -> None:  # fmt: skip
         super().__init__(detail, code)
         self.status_code = status
         self.code, self.sentence, self.field, self.headers = code, detail, field, dict(headers or {})
+        self.faults = faults
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response:
@@ -61,9 +65,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     return response
 
 
-def problem(
-    *, status: int, code: str, detail: str, path: str, errors: list[dict[str, str]] | None = None
-) -> dict[str, Any]:
+def problem(*, status: int, code: str, detail: str, path: str, errors: Sequence[Fault] = ()) -> dict[str, Any]:
     """Give the body of one problem."""
     return {
         "type": f"urn:keepwell:problem:{code}",
@@ -72,7 +74,7 @@ def problem(
         "detail": detail,
         "instance": path,
         "code": code,
-        "errors": errors or [],
+        "errors": list(errors),
         "request_id": request_id.get(),
     }
 
@@ -156,12 +158,14 @@ def _unexpected(error: Exception) -> Problem:
     )
 
 
-def _errors(error: Exception, found: Problem) -> Iterator[dict[str, str]]:
+def _errors(error: Exception, found: Problem) -> Iterator[Fault]:
     """Give the parts of a refusal, each with a JSON pointer to what it is about."""
     if isinstance(error, exceptions.ValidationError):
         yield from _walk(error.detail, ())
     elif isinstance(error, ModelRefusal):
         yield from ({"code": e.code or "invalid", "detail": str(e.messages[0])} for e in error.error_list)
+    elif found.faults:
+        yield from found.faults
     elif found.field:
         yield _line((found.field,), found.code, found.sentence)
 

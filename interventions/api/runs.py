@@ -1,5 +1,7 @@
 """Bulk retries over HTTP."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -53,7 +55,18 @@ class AskedSerializer(Strict):
 STARTED = {202: OpenApiResponse(RunSerializer, "Started; `Location` tells how it goes on.")}
 
 
-class RunsView(StaffView):
+class StartsRun(StaffView):
+    """What starts a bulk retry."""
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Show the run that was planned; whoever died before it was started has it started now."""
+        run = get_object_or_404(RetryRun, pk=outcome["run"])
+        with suppress(retry_runs.WrongState):  # it was started, and may be over
+            run = retry_runs.switch(run_id=run.pk, action="start", by=actor(request), at=timezone.now())
+        return _location(run)
+
+
+class RunsView(StartsRun):
     """Bulk retries of a filter or a selection."""
 
     needed: ClassVar[dict[str, str]] = {"POST": RETRY}
@@ -98,6 +111,10 @@ class RunSwitchView(StaffView):
             raise Problem(409, "wrong_state", f"That cannot be done with a run that is: {state.lower()}.") from None
         return Response(_shown(run))
 
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Show the run as it is now."""
+        return Response(_shown(get_object_or_404(RetryRun, pk=kwargs["pk"])))
+
 
 def started(request: Request, narrowed: dict[str, Any], title: str, *, cause: str = "") -> Response:
     """Plan a bulk retry of the items and start it; raises Problem where nothing of them needs a person."""
@@ -108,7 +125,10 @@ def started(request: Request, narrowed: dict[str, Any], title: str, *, cause: st
         raise Problem(
             409, "nothing_to_retry", "Nothing of that needs a person, so there is nothing to retry."
         ) from None
-    run = retry_runs.switch(run_id=run.pk, action="start", by=by, at=at)
+    return _location(retry_runs.switch(run_id=run.pk, action="start", by=by, at=at))
+
+
+def _location(run: RetryRun) -> Response:
     return Response(_shown(run), 202, headers={"Location": reverse("retry-run", args=[run.pk])})
 
 

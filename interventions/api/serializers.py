@@ -72,6 +72,8 @@ class FaultSerializer(ReadOnly):
     detail = serializers.CharField()
     pointer = serializers.CharField(required=False, help_text="JSON pointer to the part of the request.")
     field = serializers.CharField(required=False)
+    sent = serializers.JSONField(required=False, help_text="With 412: what you sent.")
+    stored = serializers.JSONField(required=False, help_text="With 412: what stands there.")
 
 
 class ProblemSerializer(ReadOnly):

@@ -1,6 +1,7 @@
 """The desk over HTTP: look, retry, resolve."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -80,6 +81,10 @@ class WriteView(StaffView):
         """Answer with the item and its person's copies as they are after the commit."""
         item.refresh_from_db()
         return answered(self.read_standing(item.person_id), what=what, data=detail_of(item))
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Answer with the item as it is now."""
+        return self.answer(get_object_or_404(Intervention, pk=kwargs["pk"]), "Done.")
 
 
 class RetryView(WriteView):

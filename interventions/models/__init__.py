@@ -3,6 +3,7 @@
 from interventions.models.alerts import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Digest
 from interventions.models.causes import Cause, CauseState
 from interventions.models.items import Intervention, RandomUUID, Resolution, State
+from interventions.models.keys import KeyedRequest
 from interventions.models.records import FailedRequest, History, HistoryQuerySet
 from interventions.models.retry_runs import RetryOutcome, RetryRun, RetryRunItem, RetryState, RunRecord
 
@@ -19,6 +20,7 @@ __all__ = [
     "History",
     "HistoryQuerySet",
     "Intervention",
+    "KeyedRequest",
     "RandomUUID",
     "Resolution",
     "RetryOutcome",

@@ -40,9 +40,11 @@ WORK = {
     "interventions.alert": ("alert", {}),
     "interventions.delivery": ("alert", {}),
 }
-# Of these there are tests of their own (test_killed_runs.py, test_killed_alerts.py): what they leave behind is no debt.
+# Of these there are tests of their own (test_killed_runs.py, test_killed_alerts.py, test_killed_keys.py): what they leave
+# behind is no debt.
 OF_RUNS = ("sync.audit.", "sync.run.", "sync.step.", "sync.undo.", "sync.adopt.", "interventions.adopt.")
 OF_CAUSES = ("interventions.follow.", "interventions.decision.")
+OF_KEYS = ("interventions.key.",)
 # An item is settled only where what it waits for is mended.
 SETTLING = {"interventions.before_settle", "interventions.after_settle"}
 
@@ -100,7 +102,9 @@ def session(people: list[User]) -> str:
     return client.session.session_key or ""
 
 
-@pytest.mark.parametrize("point", sorted(p for p in POINTS.keys() - KILLED if not p.startswith(OF_RUNS + OF_CAUSES)))
+@pytest.mark.parametrize(
+    "point", sorted(p for p in POINTS.keys() - KILLED if not p.startswith(OF_RUNS + OF_CAUSES + OF_KEYS))
+)
 def test_p1_a_process_killed_at_any_point_leaves_nothing_silently_behind(
     point: str, people: list[User], session: str, victims: Victims
 ) -> None:

@@ -59,6 +59,7 @@ TABLE = [
     ("POST", ITEM + "hand-back/", {}, (401, 403, 403, 403, 409, 409)),
     ("POST", ITEM + "snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 200, 200)),
     ("POST", ITEM + "unsnooze/", {}, (401, 403, 403, 403, 409, 409)),
+    ("GET", "/api/v1/operations/{key}/", None, (401, 404, 404, 404, 404, 404)),
     ("POST", "/api/v1/runs/", {"target": "therapist_profiles"}, (401, 403, 403, 403, 202, 202)),
     ("GET", "/api/v1/runs/{run}/", None, (401, 403, 403, 200, 200, 200)),
     ("POST", "/api/v1/runs/{run}/pause/", {}, (401, 403, 403, 403, 200, 200)),
@@ -95,8 +96,9 @@ def caller(who: str, cast: Cast) -> User | None:
     return person
 
 
-def ask(client: Client, method: str, address: str, body: object) -> Any:
-    return client.generic(method, address, "" if body is None else json.dumps(body), "application/json")
+def ask(client: Client, method: str, address: str, body: object, *, key: str = "") -> Any:
+    sent, headers = "" if body is None else json.dumps(body), {"Idempotency-Key": key} if key else {}
+    return client.generic(method, address, sent, "application/json", headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
     cause = causes.ensure(fingerprint=item.cause, at=timezone.now())
     assert cause is not None
     named = address.format(
-        item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk, ada=cast.ada.pk,
+        item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk, ada=cast.ada.pk, key="none",
         booking=booked(cast).pk if "{booking}" in address else 0,
     )  # fmt: skip
     answer = ask(client, method, named, body)
@@ -184,15 +186,19 @@ def test_every_address_of_the_api_stands_in_the_table() -> None:
     assert set(_addresses()) - shapes == set()
 
 
-def _addresses() -> list[str]:
-    found = []
+def views() -> list[tuple[str, type[Any]]]:
+    """Give every route under /api/v1/, with a star for each name in it, and its view."""
+    found: list[tuple[str, type[Any]]] = []
     for resolver in get_resolver().url_patterns:
         if isinstance(resolver, URLResolver) and str(resolver.pattern) == "api/v1/":
             for entry in resolver.url_patterns:
                 assert isinstance(entry, URLPattern)
                 view = getattr(entry.callback, "view_class")  # noqa: B009 - the framework sets it
-                route = re.sub(r"<\w+:\w+>", "*", str(entry.pattern))
-                methods = [m.upper() for m in ("get", "post", "put", "patch", "delete") if hasattr(view, m)]
-                found += [f"{method} /api/v1/{route}" for method in methods]
+                found.append((re.sub(r"<\w+:\w+>", "*", str(entry.pattern)), view))
     assert len(found) > 10
     return found
+
+
+def _addresses() -> list[str]:
+    methods = ("get", "post", "put", "patch", "delete")
+    return [f"{m.upper()} /api/v1/{route}" for route, view in views() for m in methods if hasattr(view, m)]

@@ -38,6 +38,7 @@ def test_documents_every_address_of_the_contract(schema: Any) -> None:
         "POST /api/v1/causes/{id}/acknowledge/", "POST /api/v1/causes/{id}/hand-back/",
         "POST /api/v1/causes/{id}/snooze/", "POST /api/v1/causes/{id}/unsnooze/",
         "POST /api/v1/causes/{id}/ignore/", "POST /api/v1/causes/{id}/unignore/", "POST /api/v1/causes/{id}/note/",
+        "GET /api/v1/operations/{key}/",
         "POST /api/v1/runs/", "GET /api/v1/runs/{id}/",
         "POST /api/v1/runs/{id}/pause/", "POST /api/v1/runs/{id}/resume/", "POST /api/v1/runs/{id}/cancel/",
     }  # fmt: skip
@@ -48,6 +49,18 @@ def test_every_operation_documents_the_problem_it_may_answer(schema: Any) -> Non
         for method in METHODS & set(entry):
             answer = entry[method]["responses"]["default"]["content"]["application/problem+json"]["schema"]
             assert answer == {"$ref": "#/components/schemas/Problem"}, f"{method} {path}"
+
+
+def test_every_unsafe_operation_documents_its_key_and_what_a_wrong_one_is_answered(schema: Any) -> None:
+    for path, entry in schema["paths"].items():
+        for method in METHODS & set(entry) - {"get"}:
+            headers = {p["name"] for p in entry[method].get("parameters", []) if p["in"] == "header"}
+            responses = entry[method]["responses"]
+            is_keyed = path not in {"/api/v1/auth/session/", "/api/v1/applications/"}
+            assert ("Idempotency-Key" in headers) is is_keyed, f"{method} {path}"
+            assert ({"409", "422"} <= set(responses)) is is_keyed, f"{method} {path}"
+            success = next(answer for status, answer in responses.items() if status.startswith("2"))
+            assert ("Idempotent-Replayed" in success.get("headers", {})) is is_keyed, f"{method} {path}"
 
 
 def test_every_write_documents_the_envelope(schema: Any) -> None:

@@ -7,6 +7,7 @@ Endpoints are found by the resolver, their bodies and callers in the table of pe
 import io
 import json
 import re
+import uuid
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -24,7 +25,7 @@ from PIL import Image
 
 from interventions import causes
 from interventions.api.base import ApiView
-from interventions.models import Intervention, RetryRun
+from interventions.models import Intervention, KeyedRequest, RetryRun
 from sync import delivery
 from tests import fakes
 from tests.contract.test_api_permissions import TABLE, WHO, booked, caller
@@ -51,7 +52,8 @@ OTHERS = {
 }  # fmt: skip
 READS = {
     f"GET /api/v1/{path}/" for path in
-    ("directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*")
+    ("directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
+     "operations/*")
 }  # fmt: skip
 OPEN = {
     "POST /api/v1/auth/session/",
@@ -124,6 +126,9 @@ def endpoints(cast: Cast, settings: Any, tmp_path: Any) -> list[Endpoint]:
         "item": item.pk, "run": run.pk, "cause": cause.pk, "enrollment": enrollment.pk, "ada": cast.ada.pk,
         "booking": booked(cast).pk,
     }  # fmt: skip
+    KeyedRequest.objects.create(
+        id=uuid.uuid4(), person_id=cast.ada.pk, key="none", method="PATCH", route="/", digest=""
+    )  # fmt: skip
     clients = {"anonymous": Client(raise_request_exception=False)}
 
     def client_of(who: str) -> Client:
@@ -141,6 +146,9 @@ def endpoints(cast: Cast, settings: Any, tmp_path: Any) -> list[Endpoint]:
         ),
         "POST /api/v1/credits/": Endpoint(
             "POST /api/v1/credits/", "/api/v1/credits/", client_of("lead"), {"person_id": cast.ben.pk, "amount": 1}
+        ),
+        "GET /api/v1/operations/*/": Endpoint(
+            "GET /api/v1/operations/*/", "/api/v1/operations/none/", client_of("therapist"), None
         ),
         "PUT /api/v1/therapists/me/avatar/": Endpoint(
             "PUT /api/v1/therapists/me/avatar/", "/api/v1/therapists/me/avatar/", client_of("therapist"), None

@@ -138,7 +138,7 @@ class TestAStateThatCannotBeRead:
         assert Enrollment.objects.get(user=cast.ada).bio == "kept"
 
     def test_shows_no_revision_rather_than_a_wrong_one(self, ada: Client) -> None:
-        with mock.patch("therapists.api.answers.revision_of", side_effect=OperationalError("x")):
+        with mock.patch("therapists.versions.current", side_effect=OperationalError("x")):
             assert patched(ada, bio="kept")["revision"] is None
 
     def test_is_a_503_where_nothing_else_was_asked(self, ada: Client) -> None:

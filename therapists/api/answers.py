@@ -8,28 +8,42 @@ from rest_framework.response import Response
 
 from interventions.api.envelope import answered
 from sync.api.standing import bounded_read, read_standing
+from therapists import versions
 from therapists.api.serializers import profile_of
 from therapists.models import Enrollment
-from therapists.queries import revision_of
+from therapists.versions import Version
 
 logger = logging.getLogger(__name__)
 
 
-def revision(enrollment: Enrollment) -> int | None:
-    """Give the revision that an answer shows; None when it cannot be read now, which fails nobody's write."""
+def current(enrollment: Enrollment) -> tuple[Enrollment, Version | None]:
+    """
+    Give the enrollment as it is now and the version that this is, from one statement: no tag covers what was not shown.
+
+    Where that cannot be read now, which fails nobody's write: the one at hand, of no known version.
+    """
     try:
         with bounded_read():
-            return revision_of(enrollment.pk)
-    except (DatabaseError, InterfaceError) as error:
+            return versions.current(enrollment.pk)
+    except (Enrollment.DoesNotExist, DatabaseError, InterfaceError) as error:
         logger.warning("therapists.revision.unread", extra={"reason": type(error).__name__})
-        return None
+        return enrollment, None
 
 
 def saved(
     enrollment: Enrollment, *, data: object = None, what: str = "Saved.", warnings: Sequence[str] = ()
 ) -> Response:
-    """Answer a write on an enrollment; without `data`, with the profile."""
-    return answered(
-        read_standing(enrollment.user_id), revision=revision(enrollment), what=what, warnings=warnings,
-        data=profile_of(enrollment) if data is None else data,
+    """Answer a write on an enrollment; without `data`, with the profile and its entity tag."""
+    row, version = current(enrollment)
+    answer = answered(
+        read_standing(row.user_id), revision=version.revision if version else None, what=what, warnings=warnings,
+        data=profile_of(row) if data is None else data,
     )  # fmt: skip
+    return tagged(answer, version) if data is None else answer
+
+
+def tagged(answer: Response, version: Version | None) -> Response:
+    """Add the entity tag of the profile that is shown."""
+    if version is not None:
+        answer["ETag"] = version.tag
+    return answer

@@ -1,6 +1,6 @@
 """Applications: open to everybody, and telling nobody who is known here."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -9,7 +9,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions.api.base import ApiView
+from interventions.api.base import ApiView, Key
 from interventions.api.envelope import exact
 from interventions.api.serializers import ReadOnly, Strict, envelope_of
 from therapists.api.serializers import ProfileChanges
@@ -39,6 +39,8 @@ class ApplicationSerializer(ReadOnly):
 class ApplicationsView(ApiView):
     """Applications as a therapist."""
 
+    # Nobody is signed in whose key it could be; a second application of an address is none.
+    key: ClassVar[Key] = Key.IGNORED
     authentication_classes: Any = []
     permission_classes: Any = [AllowAny]
 

@@ -1,7 +1,7 @@
 """Bookings over HTTP: a client asks, the therapist confirms, either cancels; nobody else knows of it."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -99,6 +99,12 @@ class BookingView(ApiView):
             status = 400 if error.is_fault else 403 if error.code in FORBIDDEN else 409
             return Problem(status, error.code, str(error), field=FIELDS.get(error.code))
         return error
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Show the booking as it is now."""
+        made = "booking" in outcome
+        row = bookings.of(_person(request)).get(pk=outcome["booking"] if made else kwargs["pk"])
+        return exact(data=shown([row])[0], what="Done.", status=201 if made else 200)
 
 
 class BookingsView(BookingView):

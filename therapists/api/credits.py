@@ -1,5 +1,6 @@
 """Credits over HTTP: everybody sees their own; leads grant them."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from django.http import Http404
@@ -109,3 +110,8 @@ class CreditsView(ApiView):
             raise Problem(409, "not_enough_credits", str(error), field="amount") from error
         data = {"person_id": asked.validated_data["person_id"], "balance": balance}
         return exact(data=data, what="Granted." if asked.validated_data["amount"] > 0 else "Taken back.", status=201)
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Tell the balance as it is now."""
+        person_id = int(cast("dict[str, Any]", request.data)["person_id"])
+        return exact(data={"person_id": person_id, "balance": credits.balance(person_id)}, what="Done.", status=201)

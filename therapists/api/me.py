@@ -1,5 +1,6 @@
 """A therapist's own data: nothing here takes anybody's id."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django.conf import settings
@@ -17,7 +18,8 @@ from interventions.api.serializers import NoBody, envelope_of
 from sync.api.standing import bounded_read, read_standing
 from sync.fallback import with_graceful_degradation
 from therapists import images, operations, queries
-from therapists.api.answers import revision, saved
+from therapists.api import conditions
+from therapists.api.answers import current, saved, tagged
 from therapists.api.serializers import (
     AvatarUpload,
     OwnProfileSerializer,
@@ -27,6 +29,7 @@ from therapists.api.serializers import (
     profile_of,
 )
 from therapists.models import Enrollment
+from therapists.versions import ChangedMeanwhile
 
 SAVED_PROFILE = {200: envelope_of("Profile", ProfileSerializer)}
 HOW_TO_WRITE = (
@@ -46,28 +49,39 @@ class TherapistView(ApiView):
             return Problem(404, "no_enrollment", "You have no enrollment as a therapist.")
         if isinstance(error, operations.AddressTaken):
             return Problem(409, "address_taken", str(error), field="email")
+        if isinstance(error, ChangedMeanwhile):
+            return conditions.stale(error)
         if isinstance(error, images.ImageRefused):
             return Problem(413 if error.code == "image_too_large" else 400, error.code, str(error), field="image")
         return error
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Answer with the profile as it is now."""
+        return saved(queries.own_enrollment(_person(request)))
 
 
 class OwnProfileView(TherapistView):
     """The caller's profile."""
 
-    @extend_schema(operation_id="me_retrieve", responses=OwnProfileSerializer)
+    @extend_schema(operation_id="me_retrieve", parameters=[conditions.ETAG], responses=OwnProfileSerializer)
     def get(self, request: Request) -> Response:
         """Show the caller's profile."""
-        enrollment = queries.own_enrollment(_person(request))
-        return Response(profile_of(enrollment) | {"revision": revision(enrollment)})
+        enrollment, version = current(queries.own_enrollment(_person(request)))
+        shown = profile_of(enrollment) | {"revision": version.revision if version else None}
+        return tagged(Response(shown), version)
 
-    @extend_schema(operation_id="me_update", request=ProfileChanges, responses=SAVED_PROFILE)
+    @extend_schema(
+        operation_id="me_update", parameters=[conditions.IF_MATCH, conditions.ETAG], request=ProfileChanges,
+        responses=SAVED_PROFILE | conditions.STALE,
+    )  # fmt: skip
     def patch(self, request: Request) -> Response:
         """Save what is sent and leave the rest; copies that cannot follow at once follow later."""
         asked = ProfileChanges(data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         enrollment = operations.edit_profile(
-            person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now()
-        )
+            person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now(),
+            seen=conditions.seen(request),
+        )  # fmt: skip
         return saved(enrollment, warnings=unreadable(asked.validated_data.get("specialization")))
 
 
@@ -97,18 +111,27 @@ class SyncView(TherapistView):
         return saved(enrollment, what="Checked.", warnings=tried.warnings)
 
 
+class AvatarParser(MultiPartParser):
+    """Reads no upload that says of itself that it is too large."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """Parse the body; raises images.ImageRefused."""
+        length = parser_context["request"].META.get("CONTENT_LENGTH") if parser_context else None
+        if int(length or 0) > settings.AVATAR_MAX_BYTES + AROUND_BYTES:
+            raise images.ImageRefused("image_too_large")
+        return super().parse(stream, media_type, parser_context)
+
+
 class AvatarView(TherapistView):
     """The caller's avatar."""
 
-    parser_classes: Any = [MultiPartParser]
+    parser_classes: Any = [AvatarParser]
 
     @extend_schema(
         operation_id="me_avatar_update", request={"multipart/form-data": AvatarUpload}, responses=SAVED_PROFILE
     )
     def put(self, request: Request) -> Response:
         """Replace the avatar by the image sent; JPEG, PNG, WebP or GIF, at most 16 megapixels."""
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.AVATAR_MAX_BYTES + AROUND_BYTES:
-            raise images.ImageRefused("image_too_large")
         asked = AvatarUpload(data=request.data)
         asked.is_valid(raise_exception=True)
         file = asked.validated_data["image"]

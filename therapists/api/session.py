@@ -1,6 +1,6 @@
 """Sign in and out with a session cookie."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth import authenticate, login, logout
 from django.middleware.csrf import get_token
@@ -10,7 +10,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions.api.base import ApiView
+from interventions.api.base import ApiView, Key
 from interventions.api.problems import Problem
 from therapists.api.serializers import Credentials, SessionSerializer
 from therapists.models import User
@@ -23,6 +23,8 @@ class SessionView(ApiView):
     Signing in needs no CSRF token, for whoever is not signed in has none: it takes JSON only, which a page of another
     origin cannot send without asking first, and we never allow it.
     """
+
+    key: ClassVar[Key] = Key.IGNORED
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Ask nobody who they are when they are about to say so."""

@@ -1,8 +1,10 @@
 """Enrollments for staff: look, and decide."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -63,4 +65,9 @@ class DecisionView(StaffView):
             )  # fmt: skip
         except Enrollment.DoesNotExist as error:
             raise Http404 from error
+        return saved(enrollment, data=EnrollmentSerializer(enrollment).data)
+
+    def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
+        """Answer with the enrollment as it is now."""
+        enrollment = get_object_or_404(Enrollment, pk=kwargs["pk"])
         return saved(enrollment, data=EnrollmentSerializer(enrollment).data)

@@ -388,10 +388,10 @@ BEGIN
     NEW.revision := nextval('sync_revision');
     NEW.net_revision := OLD.net_revision;
     NEW.avatar_revision := CASE WHEN (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN NEW.revision ELSE OLD.avatar_revision END;
-    -- Which facts, when and in whose name; never what they say. A line in a table of its own cost each write twice this.
+    -- Which facts, when, in whose name and by which write; never what they say. A line in a table of its own cost each write twice this.
     told := jsonb_build_array(
       clock_timestamp(), coalesce(nullif(current_setting('keepwell.actor', true), ''), 'sql:' || session_user),
-      coalesce(current_setting('keepwell.request', true), ''));
+      coalesce(current_setting('keepwell.request', true), ''), NEW.revision);
     IF (OLD.full_name IS DISTINCT FROM NEW.full_name) THEN
       NEW.last_changes := jsonb_set(NEW.last_changes, '{name}', told);
     END IF;
@@ -532,10 +532,10 @@ BEGIN
     NEW.revision := nextval('sync_revision');
     NEW.net_revision := OLD.net_revision;
     NEW.avatar_revision := CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN NEW.revision ELSE OLD.avatar_revision END;
-    -- Which facts, when and in whose name; never what they say. A line in a table of its own cost each write twice this.
+    -- Which facts, when, in whose name and by which write; never what they say. A line in a table of its own cost each write twice this.
     told := jsonb_build_array(
       clock_timestamp(), coalesce(nullif(current_setting('keepwell.actor', true), ''), 'sql:' || session_user),
-      coalesce(current_setting('keepwell.request', true), ''));
+      coalesce(current_setting('keepwell.request', true), ''), NEW.revision);
     IF (OLD.bio IS DISTINCT FROM NEW.bio) THEN
       NEW.last_changes := jsonb_set(NEW.last_changes, '{bio}', told);
     END IF;
@@ -696,10 +696,10 @@ BEGIN
     NEW.revision := nextval('sync_revision');
     NEW.net_revision := OLD.net_revision;
     NEW.avatar_revision := CASE WHEN (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN NEW.revision ELSE OLD.avatar_revision END;
-    -- Which facts, when and in whose name; never what they say. A line in a table of its own cost each write twice this.
+    -- Which facts, when, in whose name and by which write; never what they say. A line in a table of its own cost each write twice this.
     told := jsonb_build_array(
       clock_timestamp(), coalesce(nullif(current_setting('keepwell.actor', true), ''), 'sql:' || session_user),
-      coalesce(current_setting('keepwell.request', true), ''));
+      coalesce(current_setting('keepwell.request', true), ''), NEW.revision);
     IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN
       NEW.last_changes := jsonb_set(NEW.last_changes, '{avatar}', told);
     END IF;

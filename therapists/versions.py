@@ -1,0 +1,114 @@
+"""Which state of a profile somebody has seen, and which of its facts were changed since: nobody's change is lost unseen."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import BigIntegerField
+from django.db.models.expressions import RawSQL
+
+from sync import changes as fact_changes
+from therapists.mirrors import ENROLLMENTS, USERS
+from therapists.models import Enrollment, User
+
+# Facts that stand in the user's row; the others of a profile stand in the enrollment's.
+USER_FACTS = frozenset({"full_name", "email"})
+_TAG = re.compile(r'"([0-9]{1,18})-([0-9]{1,18})"')
+
+
+@dataclass(frozen=True)
+class Version:
+    """
+    The numbers of the newest writes of an enrollment and of its user, read in one statement.
+
+    Both, for numbers follow each other in one row alone: of two rows, the write with the lower one may be committed later.
+    """
+
+    enrollment: int
+    user: int
+
+    @property
+    def revision(self) -> int:
+        """The higher of the two."""
+        return max(self.enrollment, self.user)
+
+    @property
+    def tag(self) -> str:
+        """The entity tag."""
+        return f'"{self.enrollment}-{self.user}"'
+
+    @classmethod
+    def of_tag(cls, tag: str) -> "Version | None":
+        """Read an entity tag; None where it is none of ours."""
+        found = _TAG.fullmatch(tag)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+
+# What nobody has read here: against it everything was changed.
+UNKNOWN = Version(-1, -1)
+
+
+class ChangedMeanwhile(Exception):
+    """
+    What is to be written was changed since it was seen, so nothing was saved.
+
+    `both`: by fact, what was sent and what is stored.
+    """
+
+    def __init__(self, both: Mapping[str, tuple[object, object]]) -> None:
+        super().__init__("This was changed since you read it.")
+        self.both = both
+
+
+def current(enrollment_id: int) -> tuple[Enrollment, Version]:
+    """
+    Give an enrollment with its user, and the version that they are.
+
+    Raises Enrollment.DoesNotExist, and DatabaseError where the net's columns, unknown to the models, are not there.
+    """
+    number = {
+        name: RawSQL(f"coalesce({table}.revision, 0)", [], BigIntegerField())  # noqa: S611 - names of ours
+        for name, table in (("of_enrollment", ENROLLMENTS), ("of_user", USERS))
+    }
+    found = Enrollment.objects.select_related("user").annotate(**number).get(pk=enrollment_id)
+    return found, Version(*(int(getattr(found, name)) for name in number))
+
+
+def revision_of(enrollment_id: int, *, with_user: bool = False) -> int | None:
+    """
+    Give the number of the newest write of an enrollment, or of it and its user, in the caller's transaction.
+
+    Read in a way that cannot fail it: None where the net's column is not there.
+    """
+    joined = f"LEFT JOIN {USERS} u ON u.id = e.user_id" if with_user else ""
+    numbers = [f"(to_jsonb({row}) ->> 'revision')::bigint" for row in ("e", *(["u"] if with_user else []))]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT greatest({', '.join(numbers)}) FROM {ENROLLMENTS} e {joined} WHERE e.id = %s", [enrollment_id]
+        )
+        row = cursor.fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+def refuse_changed(*, person_id: int, changes: Mapping[str, object], seen: Version) -> None:
+    """
+    Lock the rows that the changes are for, and refuse them where one of these facts was changed since `seen`.
+
+    What says the same already is no conflict. Raises ChangedMeanwhile, and Enrollment.DoesNotExist.
+    """
+    user = enrollment = None
+    if USER_FACTS & changes.keys():
+        user = User.objects.select_for_update(no_key=True).filter(pk=person_id).first()
+    if changes.keys() - USER_FACTS:
+        enrollment = Enrollment.objects.select_for_update(no_key=True).get(user_id=person_id)
+    both = {
+        fact: (wanted, getattr(user if fact in USER_FACTS else enrollment, fact, None))
+        for fact, wanted in changes.items()
+    }
+    if seen != UNKNOWN:
+        since = fact_changes.columns_changed(person_id, {ENROLLMENTS: seen.enrollment, USERS: seen.user})
+        newer = {column for table, column in since if (table == USERS) is (column in USER_FACTS)}
+        both = {fact: (wanted, stored) for fact, (wanted, stored) in both.items() if fact in newer and wanted != stored}
+    if both:
+        raise ChangedMeanwhile(both)
