@@ -25,6 +25,18 @@ def test_p5_a_key_is_ignored_nowhere_but_here() -> None:
     assert ignored == IGNORED
 
 
+def test_p5_what_is_exact_needs_a_key(cast: Cast) -> None:
+    exact = {route for route, view in views() if issubclass(view, ApiView) and view.key is Key.REQUIRED}
+    assert exact == {
+        "bookings/", "bookings/*/confirm/", "bookings/*/cancel/", "credits/", "enrollments/*/decision/",
+    }  # fmt: skip
+    root = Client()
+    root.force_login(UserFactory.create(is_staff=True, is_superuser=True))
+    for route in exact:
+        answer = ask(root, "POST", f"/api/v1/{route.replace('*', '1')}", {})
+        assert (answer.status_code, answer.json()["code"]) == (400, "key_required"), route
+
+
 def test_p5_every_unsafe_address_has_one_effect_and_one_answer(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
     lead = UserFactory.create(user_type=UserType.STAFF, is_staff=True)
     lead.groups.add(Group.objects.get(name=LEAD))

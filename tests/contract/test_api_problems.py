@@ -157,7 +157,10 @@ class TestAddressAndForm:
         client.force_login(cast.ada)
         cast.ada.is_superuser = cast.ada.is_staff = True
         cast.ada.save(update_fields=["is_superuser", "is_staff"])
-        answer = client.post(f"/api/v1/enrollments/{'9' * 30}/decision/", {"decision": "reject"}, "application/json")
+        answer = client.post(
+            f"/api/v1/enrollments/{'9' * 30}/decision/", {"decision": "reject"}, "application/json",
+            headers={"Idempotency-Key": "k"},
+        )  # fmt: skip
         problem(answer, 404, "not_found")
 
 

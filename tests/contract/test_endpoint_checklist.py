@@ -81,7 +81,7 @@ class Endpoint:
     def ask(self, body: Any = None, kind: str = JSON, *, client: Client | None = None, method: str = "") -> Any:
         if isinstance(body, dict) and kind == JSON:
             body = json.dumps(body)
-        headers = {"X-Request-ID": ID}
+        headers = {"X-Request-ID": ID, "Idempotency-Key": str(uuid.uuid4())}
         return (client or self.client).generic(
             method or self.method, self.address, body or "", kind, headers=headers
         )  # fmt: skip

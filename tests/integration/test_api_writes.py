@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from interventions.models import History, Intervention
 from tests import fakes
+from tests.appointments import post
 from tests.factories import Cast, EnrollmentFactory, UserFactory, therapist
 from therapists.models import Enrollment, Profile, Status, User
 
@@ -169,8 +170,7 @@ class TestADecision:
         return client
 
     def decide(self, lead: Client, enrollment: Enrollment, decision: str, reason: str = "") -> Any:
-        path = f"/api/v1/enrollments/{enrollment.pk}/decision/"
-        return lead.post(path, {"decision": decision, "reason": reason}, "application/json")
+        return post(lead, f"enrollments/{enrollment.pk}/decision/", decision=decision, reason=reason)
 
     def test_makes_the_profile_and_verifies_everywhere(self, lead: Client) -> None:
         user = UserFactory.create()

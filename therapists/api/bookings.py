@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions.api.base import ApiView
+from interventions.api.base import ApiView, Key
 from interventions.api.envelope import exact
 from interventions.api.pagination import NewestFirst
 from interventions.api.problems import Problem
@@ -90,6 +90,8 @@ SAVED_BOOKING = envelope_of("Booking", BookingSerializer)
 
 class BookingView(ApiView):
     """What every view of bookings shares."""
+
+    key: ClassVar[Key] = Key.REQUIRED
 
     def translated(self, error: Exception) -> Exception:
         """Answer 404 for what is not the caller's, and say why a booking was refused."""

@@ -11,7 +11,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions.api.base import ApiView, MayStaff, actor
+from interventions.api.base import ApiView, Key, MayStaff, actor
 from interventions.api.envelope import exact
 from interventions.api.pagination import NewestFirst
 from interventions.api.problems import Problem
@@ -79,6 +79,7 @@ class BalanceSerializer(ReadOnly):
 class CreditsView(ApiView):
     """The caller's credits; and, for leads, granting some."""
 
+    key: ClassVar[Key] = Key.REQUIRED
     pagination_class = Statement
     needed: ClassVar[dict[str, str]] = {"POST": "therapists.grant_credits"}
 

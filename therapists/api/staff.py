@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from interventions.api.base import StaffView, actor
+from interventions.api.base import Key, StaffView, actor
 from interventions.api.pagination import NewestFirst
 from interventions.api.serializers import envelope_of
 from interventions.api.views import PAGING
@@ -44,6 +44,7 @@ class EnrollmentsView(StaffView):
 class DecisionView(StaffView):
     """A decision about one enrollment."""
 
+    key: ClassVar[Key] = Key.REQUIRED
     needed: ClassVar[dict[str, str]] = {"POST": "therapists.decide_enrollment"}
 
     @extend_schema(
