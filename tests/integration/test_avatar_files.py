@@ -18,6 +18,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils import timezone
 from PIL import Image
 
+from interventions.models import KeyedRequest
 from sync.models import LostValue, Run, RunChange
 from tests import fakes
 from tests.factories import Cast
@@ -81,9 +82,9 @@ def test_no_file_is_left_after_a_day_whatever_became_of_its_upload(ada: Client) 
 
 
 def test_a_file_stays_while_a_value_that_names_it_may_come_back(ada: Client, cast: Cast) -> None:
-    names = [put(ada, colour) for colour in ("red", "green", "blue", "white")]
+    names = [put(ada, colour) for colour in ("red", "green", "blue", "grey", "white")]
     shown = put(ada, "black")
-    lost, run_before, decided, unknown = names
+    lost, run_before, decided, answered, unknown = names
     LostValue.objects.create(
         person_id=cast.ada.pk,
         target="users",
@@ -98,12 +99,16 @@ def test_a_file_stays_while_a_value_that_names_it_may_come_back(ada: Client, cas
         decision=uuid.uuid4(), enrollment_id=1, choice="merge", by="x", at=timezone.now(), after={},
         before={"profile_image_url": f"/media/{decided}"},
     )  # fmt: skip
+    KeyedRequest.objects.create(
+        id=uuid.uuid4(), person_id=cast.ada.pk, key="k", method="PUT", route="x", digest="x",
+        status=200, headers={}, body=f'{{"data":{{"avatar_url":"/media/{answered}"}}}}',
+    )  # fmt: skip
     age(*names, shown)
     assert purged() == {unknown}
     with fakes.asleep():
-        for rows in (LostValue, RunChange, DecidedRow):
+        for rows in (LostValue, RunChange, DecidedRow, KeyedRequest):
             rows.objects.all().delete()
-    assert purged() == {lost, run_before, decided}
+    assert purged() == {lost, run_before, decided, answered}
 
 
 def test_every_text_that_may_name_a_file_is_looked_through(transactional_db: None) -> None:
@@ -111,13 +116,14 @@ def test_every_text_that_may_name_a_file_is_looked_through(transactional_db: Non
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
-            " AND data_type IN ('json', 'jsonb', 'bytea') AND table_name IN"
+            " AND (data_type IN ('json', 'jsonb', 'bytea') OR column_name = 'body') AND table_name IN"
             " (SELECT relname FROM pg_class WHERE relkind = 'r')"
         )
         found = set(cursor.fetchall())
     remembered = {(table, column) for table, columns in images.REMEMBERED.items() for column in columns}
-    # Names of facts, numbers, sentences about counts.
+    # Names of facts, ids, numbers, sentences about counts.
     nameless = {
+        ("keyed_request", "outcome"), ("keyed_request", "headers"),
         ("manual_intervention_log", "payload"), ("intervention_digest", "content"), ("sync_audit", "found"),
         ("sync_run", "plan"), ("sync_run", "tally"), ("sync_breaker", "recent"),
         *((table, "last_changes") for table in ("users", "therapist_enrollments", "therapist_profiles")),

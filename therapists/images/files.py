@@ -28,6 +28,8 @@ REMEMBERED: dict[str, tuple[str, ...]] = {
     "sync_lost_value": ("values",),
     "sync_belated": ("values",),
     "enrollment_decisions": ("before", "after"),
+    # An answer that is given again: whoever gets it shows what it names.
+    "keyed_request": ("body",),
 }
 
 
