@@ -49,7 +49,7 @@ Send = Callable[[str], Reply]
 
 def overhead(rounds: int) -> dict[str, Sample]:
     """Save a profile without a key and with one, in turns: the whole request, without the network."""
-    client, number = Client(), count()
+    client, number = Client(headers={"host": "localhost"}), count()
     client.force_login(therapists(1)[0])
 
     def saved(*, is_keyed: bool) -> None:
@@ -175,11 +175,13 @@ def killing(copy: Copy, keys: int, kills: int) -> Callable[[int], None]:
     at = {number * keys // kills for number in range(kills)} if kills else set[int]()
 
     def kill(number: int) -> None:
-        master = copy.pid("web")
-        if number not in at or master is None:
+        if number not in at:
             return
+        master = copy.pid("web")
         time.sleep(0.01 * (number % 8))  # another moment each time
-        for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        assert children, "nobody was there to be killed"
+        for child in children:
             os.kill(int(child), signal.SIGKILL)
 
     return kill
