@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -57,6 +57,18 @@ def signed_in(person: User) -> Client:
 
 def patched(client: Client, key: str, header: str = "Idempotency-Key", **changes: object) -> Any:
     return client.patch(ME, changes or {"bio": "Once."}, "application/json", headers={header: key})
+
+
+def closing(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Send in a thread that leaves no connection open."""
+
+    def sent(*given: Any) -> Any:
+        try:
+            return send(*given)
+        finally:
+            connections.close_all()
+
+    return sent
 
 
 def is_replayed(answer: Any) -> bool:
@@ -202,15 +214,12 @@ class TestAtOnce:
             client = Client(raise_request_exception=False)
             client.cookies = session
             together.wait(30)
-            try:
-                return client.post(
-                    RUNS, {"target": "therapist_profiles"}, "application/json", headers={"Idempotency-Key": "k"}
-                )
-            finally:
-                connections.close_all()
+            return client.post(
+                RUNS, {"target": "therapist_profiles"}, "application/json", headers={"Idempotency-Key": "k"}
+            )
 
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            answers = list(threads.map(sent, range(AT_ONCE)))
+            answers = list(threads.map(closing(sent), range(AT_ONCE)))
         assert {answer.status_code for answer in answers} == {202}, {answer.content for answer in answers}
         assert len({answer.content for answer in answers}) == len({answer["Location"] for answer in answers}) == 1
         assert sum(not is_replayed(answer) for answer in answers) == 1
@@ -240,6 +249,19 @@ class TestAtOnce:
         under_way.execute("ROLLBACK")
         assert ada.get("/api/v1/operations/k/").status_code == 404
         assert patched(ada, "k").status_code == 200
+
+    def test_p5_whoever_waited_for_another_that_is_saved_changes_nothing(
+        self, ada: Client, person: User, under_way: fakes.Connection
+    ) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            sent = threads.submit(closing(patched), ada, "k")
+            fakes.wait_until(
+                lambda: fakes.sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), what="the other waits"
+            )
+            under_way.execute("COMMIT")
+            assert code(sent.result(30)) == (422, "key_reused"), "the other one asked for something else"
+        assert Enrollment.objects.get(user=person).bio != "Once."
+        assert KeyedRequest.objects.get().digest == "d"
 
     def test_p5_a_duplicate_waits_for_an_answer_that_is_being_composed(self, ada: Client) -> None:
         first = patched(ada, "k")
