@@ -1,7 +1,6 @@
 """A whole copy of Keepwell with demo data, and a Chromium that looks at it."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from playwright.sync_api import (
 )
 
 from tests.processes import Copy
+from tests.programs import needed
 
 WORDS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = [
@@ -33,13 +33,7 @@ QUIET = [
 
 def chromium() -> str:
     """Find the system's Chromium; without one these tests say so, and under CI that is a failure."""
-    found = next(filter(None, map(shutil.which, WORDS)), None)
-    if found is None:
-        message = "not run: Chromium is missing (Debian: apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return needed(*WORDS, package="chromium")
 
 
 # Of the package and no longer: while Playwright drives a browser, Django refuses this thread's database work.

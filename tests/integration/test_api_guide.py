@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 
 from tests import fakes
 from tests.factories import PASSWORD, Cast
+from tests.programs import needed
 from therapists.models import Enrollment, Profile
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
@@ -38,8 +38,8 @@ def run(live_server: Any, cast: Cast, tmp_path: Path, settings: Any) -> Any:
     return runs
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_with_curl(run: Any, cast: Cast) -> None:
+    needed("curl", package="curl")
     first, *rest = snippets("sh")
     assert re.fullmatch(r"(export (KEEPWELL|EMAIL)=.*\n)+", first), "what a reader replaces by their own"
     said = run("bash", "-euo", "pipefail", "-c", "\necho; echo ----\n".join(rest))

@@ -117,6 +117,12 @@ class TestRefused:
         assert refused(encoded(picture(), "BMP"), "image/bmp") == "image_type_unsupported"
         assert refused(b"RIFF\x10\0\0\0WAVEfmt ", "image/webp") == "not_an_image"
 
+    @pytest.mark.parametrize("name", ["me.gif", "me.html", "me.png.php"])
+    def test_p10_of_another_type_than_the_name_says(self, name: str) -> None:
+        with pytest.raises(ImageRefused) as caught:
+            images.reencoded(Upload(encoded(picture(), "PNG"), "image/png", name))
+        assert caught.value.code == "image_name_mismatch"
+
     @pytest.mark.parametrize("declared", ["image/jpeg", "image/png", "image/gif"])
     def test_a_polyglot_with_an_image_s_first_bytes(self, declared: str) -> None:
         magic = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/gif": b"GIF89a"}[declared]
