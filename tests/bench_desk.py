@@ -61,8 +61,10 @@ WITH run AS (
         now() - make_interval(hours => n), true, %(of_run)s
     FROM generate_series(1, 40) AS n RETURNING id, state)
 INSERT INTO intervention_retry_run_item (run_id, item_id, person_id, target, outcome)
-SELECT run.id, gen_random_uuid(), n, 'users', CASE WHEN run.state = 'running' AND n %% 2 = 0 THEN 'waiting' ELSE 'fixed' END
-FROM run, generate_series(1, %(of_run)s) AS n
+SELECT run.id, item.id, item.person_id, item.target,
+    CASE WHEN run.state = 'running' AND number %% 2 = 0 THEN 'waiting' ELSE 'fixed' END
+FROM run, (SELECT row_number() OVER (ORDER BY timestamp, id) AS number, id, person_id, target FROM manual_intervention_log
+           ORDER BY timestamp, id LIMIT %(of_run)s) AS item
 """
 _ALERTS = """
 INSERT INTO intervention_alert (subject, level, kind, says, advice, path, items, people, since, raised_at, told_at, ended_at)
@@ -132,7 +134,7 @@ def fill(number: int, *, open_items: int) -> None:
         person_id=0, target="therapist_profiles", code="23514", failure_class="permanent", detail="rule_", attempts=1
     ).cause
     words: dict[str, str | int] = {"cause": cause, "causes": CAUSES, "open": open_items, "last": number}
-    words |= {"some": max(60, number // 1_000), "of_run": number // 100}
+    words |= {"some": max(60, number // 1_000), "of_run": max(100, number // 100)}
     with fakes.asleep(), connection.cursor() as cursor:
         for table in FILLED:
             cursor.execute(f"DELETE FROM {table}")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -17,7 +17,7 @@ from unfold.views import ChangeList
 from interventions.admin.sentences import who
 from interventions.causes import live
 from interventions.handlers import Entity, handler
-from interventions.models import CauseState, Intervention, RetryOutcome, RetryRunItem, State
+from interventions.models import CauseState, Intervention, RetryOutcome, State
 from interventions.queries import Marks, in_tab, marks, recent_kinds
 from interventions.reasons import reason
 
@@ -83,18 +83,18 @@ class RunFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Intervention]) -> QuerySet[Intervention]:
         """Narrow to the run's items."""
         given = self.value()
-        return queryset.filter(pk__in=part_of_run(given)[0].values("item_id")) if given else queryset
+        return queryset.filter(part_of_run(given)[0]) if given else queryset
 
 
-def part_of_run(given: str) -> tuple[QuerySet[RetryRunItem], str]:
-    """Give the items that the URL's word names, and the same in words; none for what is no such word."""
+def part_of_run(given: str) -> tuple[Q, str]:
+    """Give what narrows the log to what the URL's word names, and the same in words; to nothing for what is no such word."""
     run, _, outcome = given.partition(".")
     try:
-        parts = RetryRunItem.objects.filter(run_id=uuid.UUID(run))
+        part = Q(bulk_retries__run=uuid.UUID(run))
         said = f": {RetryOutcome(outcome).label}" if outcome else ""
     except ValueError:
-        return RetryRunItem.objects.none(), "none of this name"
-    return parts.filter(outcome=outcome) if outcome else parts, f"{run[:8]}{said}"
+        return Q(pk__in=[]), "none of this name"
+    return part & Q(bulk_retries__outcome=outcome) if outcome else part, f"{run[:8]}{said}"
 
 
 class _Recent(SimpleListFilter):
@@ -194,7 +194,13 @@ class Inbox(BoundedList):
         self.result_list = rows
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Give each tab the order in which one reads it: what waits longest first, what was done last first."""
+        """
+        Give each tab the order in which one reads it: what waits longest first, what was done last first.
+
+        A bulk retry has one of its own, the order of its tries: any other would look up each of its items for a page.
+        """
+        if any(isinstance(one, RunFilter) and one.value() for one in self.filter_specs):
+            return ["bulk_retries__id", "pk"]
         return {"resolved": ["-resolved_at", "pk"], "all": ["-timestamp", "pk"]}.get(
             request.GET.get("tab", ""), ["timestamp", "pk"]
         )

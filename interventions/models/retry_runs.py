@@ -82,7 +82,14 @@ class RetryRunItem(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(RetryRun, models.CASCADE)
-    item_id = models.UUIDField()
+    # Held by no constraint: what the log loses stays in the report.
+    item = models.ForeignKey(
+        "interventions.Intervention",
+        models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="bulk_retries",
+    )
     person_id = models.BigIntegerField()
     target = models.TextField()
     outcome = models.TextField(choices=RetryOutcome, db_default=RetryOutcome.WAITING)
@@ -91,5 +98,5 @@ class RetryRunItem(models.Model):
     class Meta:
         db_table = "intervention_retry_run_item"
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["run", "item_id"], name="retry_run_item_once")]
+        constraints = [models.UniqueConstraint(fields=["run", "item"], name="retry_run_item_once")]
         indexes = [models.Index(fields=["run", "outcome", "id"], name="retry_run_item_of")]

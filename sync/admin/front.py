@@ -14,7 +14,7 @@ from django.utils.timesince import timesince
 from interventions import causes as standing_causes
 from interventions import queries as items
 from interventions.admin import reasons
-from interventions.admin.reading import Reading, read
+from interventions.admin.reading import Reading, bounds, read
 from interventions.causes import Standing
 from interventions.queries import Waiting
 from interventions.templatetags.desk import so_far
@@ -55,12 +55,16 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the admin's index what staff see first; numbers are for those who may look at interventions."""
     if not request.user.has_perm("interventions.view_intervention"):
         return context | {"may_see_numbers": False}
-    now = timezone.now()
+    with bounds():
+        return context | _numbers(request, timezone.now())
+
+
+def _numbers(request: HttpRequest, now: dt.datetime) -> dict[str, Any]:
     targets = read(lambda: readings.targets(now))
     operations = read(readings.operations)
     causes = read(lambda: standing_causes.standing(at=now, limit=CAUSES_SHOWN))
     may_open = request.user.has_perm("interventions.view_cause")
-    return context | {
+    return {
         "may_see_numbers": True,
         "title": "Front page",
         "read_at": now,
