@@ -61,6 +61,9 @@ def matching(words: str, items: "QuerySet[Intervention]") -> list[str]:
 
 
 def _of_people(items: "QuerySet[Intervention]", people: set[int]) -> "QuerySet[Intervention, str]":
-    named = RawSQL("person_id = ANY(%s::bigint[])", [array(sorted(people))], output_field=BooleanField())
+    # With its table: a list narrowed to one bulk retry reads that one's items too, and they name a person as well.
+    named = RawSQL(
+        "manual_intervention_log.person_id = ANY(%s::bigint[])", [array(sorted(people))], output_field=BooleanField()
+    )
     ids = items.filter(named).order_by("person_id", "target").values_list(Cast("pk", TextField()), flat=True)
     return ids[:OPEN_LOOKED_AT]

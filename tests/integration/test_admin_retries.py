@@ -96,6 +96,21 @@ def test_a_run_that_left_something_broken_is_not_called_done_and_nothing_else(
         assert '<span class="kw-state kw-open">Done: some failed again</span>' in operator.get(address).content.decode()
 
 
+def test_a_run_is_listed_in_its_own_order_each_item_once(operator: Client, broken: list[User]) -> None:
+    made = [retry_runs.plan(items=Intervention.objects.all(), title="", by="user:1", at=timezone.now()) for _ in "ab"]
+    ids = list(made[1].retryrunitem_set.order_by("pk").values_list("item_id", flat=True))
+    # As if what came last had been tried first.
+    made[1].retryrunitem_set.all().delete()
+    for pk in reversed(ids):
+        made[1].retryrunitem_set.create(item_id=pk, person_id=1, target="therapist_profiles")
+    for tab in ("", "all"):
+        listed = operator.get(INBOX, {"tab": tab, "run": str(made[1].pk)}).context["cl"]
+        assert [row.pk for row in listed.result_list] == ids[::-1]
+        assert listed.result_count == 7
+    found = operator.get(INBOX, {"tab": "all", "run": str(made[1].pk), "q": broken[2].email}).context["cl"]
+    assert [row.person_id for row in found.result_list] == [broken[2].pk]
+
+
 def test_a_search_is_planned_as_the_inbox_lists_it_and_its_words_are_not_kept(
     operator: Client, broken: list[User]
 ) -> None:
