@@ -165,13 +165,16 @@ def report(run: RetryRun) -> Counter[str]:
 
 def with_progress(runs: "QuerySet[RetryRun]") -> "QuerySet[RetryRun]":
     """
-    Add to each run how many of its items are `waiting` and `asked`, and whether one of them `has_failed`.
+    Add to each run how many of its items are `waiting`, `asked` and `left`, and whether one of them `has_failed`.
 
     One statement, which reads those items alone.
     """
     failed = RetryRunItem.objects.filter(run=OuterRef("pk"), outcome=RetryOutcome.FAILED)
     return runs.annotate(
-        waiting=_number_of(RetryOutcome.WAITING), asked=_number_of(RetryOutcome.ASKED), has_failed=Exists(failed)
+        waiting=_number_of(RetryOutcome.WAITING),
+        asked=_number_of(RetryOutcome.ASKED),
+        left=_number_of(RetryOutcome.LEFT),
+        has_failed=Exists(failed),
     )
 
 

@@ -56,11 +56,11 @@ class BulkRetries(RunPages[RetryRun]):
         return retry_runs.with_progress(RetryRun.objects.filter(pk=run_id)).first()
 
     def line(self, run: Any, who: str) -> Line[RetryRun]:
-        """Describe a bulk retry by how many of its items have no answer yet."""
-        total, waiting = run.total, run.waiting + run.asked
+        """Describe a bulk retry by how many of its items have an answer; those that were left have none."""
+        total, answered = run.total, run.total - run.waiting - run.asked - run.left
         return Line(
-            run, run.title, self.address(run.pk), who,
-            percent=(total - waiting) * 100 // total if total else 100, told=f"{total - waiting} of {total} answered",
+            run, run.title, self.address(run.pk), who, percent=answered * 100 // total if total else 100,
+            told=f"{answered} of {total} answered" + (f", {run.left} left" if run.left else ""),
             moves=run.state in retry_runs.LIVE or bool(run.asked), failed=run.has_failed,
         )  # fmt: skip
 

@@ -81,6 +81,16 @@ def test_a_cause_is_planned_started_and_reported_by_buttons(operator: Client, br
     assert run.title == "therapist_profiles: The place refuses the value by a CHECK constraint (refused_on_purpose)."
 
 
+def test_what_a_cancelled_run_left_is_not_called_answered(operator: Client, broken: list[User]) -> None:
+    run = plan(operator, f"cause__exact={CAUSE}")
+    retry_runs.switch(run_id=run.pk, action="start", by="user:1", at=timezone.now())
+    run.retryrunitem_set.filter(person_id__in=[person.pk for person in broken[:2]]).update(outcome="fixed")
+    retry_runs.switch(run_id=run.pk, action="cancel", by="user:1", at=timezone.now())
+    page = operator.get(reverse("admin:retry_run", args=[run.pk])).content.decode()
+    assert "2 of 7 answered, 5 left" in page
+    assert '<progress max="100" value="28"' in page
+
+
 def test_a_run_that_left_something_broken_is_not_called_done_and_nothing_else(
     operator: Client, broken: list[User]
 ) -> None:
