@@ -21,6 +21,11 @@ def lasted(since: dt.datetime, until: dt.datetime) -> str:
     return timesince(since, until, depth=1)
 
 
+def ago(at: dt.datetime, now: dt.datetime) -> str:
+    """Say how long ago something was, in one unit: "just now", "3 minutes ago"."""
+    return "just now" if (now - at).total_seconds() < 60 else f"{timesince(at, now, depth=1)} ago"
+
+
 def zone_of(local: dt.datetime) -> str:
     """Name the zone of a local time as people there do; a zone without a name of its own by its distance: "UTC+05"."""
     name = local.strftime("%Z")

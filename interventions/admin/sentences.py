@@ -4,11 +4,10 @@ import datetime as dt
 from collections.abc import Collection
 
 from django.conf import settings
-from django.utils.timesince import timesince
 
 from interventions import handlers
 from interventions.models import History, Intervention, State
-from interventions.moments import spelled
+from interventions.moments import ago, spelled
 from interventions.operations import Report
 from interventions.queries import Moment
 
@@ -168,7 +167,7 @@ def _actor(actor: str | None) -> str:
 
 
 def _ago(at: dt.datetime | None, now: dt.datetime) -> str:
-    return f"{timesince(at, now).split(',')[0]} ago" if at else "some time ago"
+    return ago(at, now) if at else "some time ago"
 
 
 def _name(actor: str) -> str:

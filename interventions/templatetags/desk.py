@@ -6,7 +6,6 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 
 from interventions import moments
 
@@ -15,12 +14,8 @@ register = template.Library()
 
 @register.filter
 def ago(moment: dt.datetime | None) -> str:
-    """Say how long ago something was, in one unit: "just now", "3 minutes ago"."""
-    if moment is None:
-        return "never"
-    if (timezone.now() - moment).total_seconds() < 60:
-        return "just now"
-    return f"{timesince(moment).split(',')[0]} ago"
+    """Say how long ago something was, in one unit."""
+    return "never" if moment is None else moments.ago(moment, timezone.now())
 
 
 @register.filter

@@ -9,10 +9,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from interventions import moments
 from interventions.admin import sentences
 from interventions.admin.changelist import BoundedList, BoundedPaginator, DeclaredFilters
 from interventions.admin.records import OnRecord
@@ -132,6 +132,5 @@ def _told(hold: Hold, names: Mapping[str, str] | None = None) -> str:
     if hold.decided_at is None:
         return "Waits for a decision."
     actor = hold.decided_by or "system"
-    ago = timesince(hold.decided_at, timezone.now()).split(",")[0]
     word = "let them take effect" if hold.is_released else "rejected them"
-    return f"{(names or sentences.who([actor]))[actor]} {word} {ago} ago."
+    return f"{(names or sentences.who([actor]))[actor]} {word} {moments.ago(hold.decided_at, timezone.now())}."

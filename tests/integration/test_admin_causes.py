@@ -96,7 +96,7 @@ class TestACausesPage:
     def test_tells_the_second_who_did_what_when(self, cause: Cause) -> None:
         decide(browser(member(OPERATOR)), cause, "acknowledge")
         said = decide(browser(member(LEAD, "Lena Park")), cause, "acknowledge")
-        assert "Nothing was changed: Sam Reyes was first, 0\xa0minutes ago. Cause taken on." in said
+        assert "Nothing was changed: Sam Reyes was first, just now. Cause taken on." in said
         assert Cause.objects.get().owner == f"user:{User.objects.get(full_name='Sam Reyes').pk}"
 
     def test_offers_to_take_over_from_its_owner(self, cause: Cause) -> None:

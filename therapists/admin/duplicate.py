@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from interventions import moments
 from interventions.admin import sentences
@@ -151,8 +150,7 @@ def _told(line: Any) -> str:
     if line is None:
         return "They do not claim one address any more."
     who = sentences.who([line.actor])[line.actor]
-    ago = timesince(line.at, timezone.now()).split(",")[0]
-    return f"{who} decided {ago} ago: {sentences.ACTIONS[line.action].lower()}."
+    return f"{who} decided {moments.ago(line.at, timezone.now())}: {sentences.ACTIONS[line.action].lower()}."
 
 
 def _rows(first: Enrollment, second: Enrollment) -> list[FactRow]:
