@@ -230,6 +230,36 @@ IDEMPOTENCY_WARN_ROWS = ENV.number(
     "IDEMPOTENCY_WARN_ROWS", 2_000_000, "More keys than this are a warning in the log and in `/health/`.", least=1
 )
 
+# Who may sign in, from where, and for how long.
+LOCKOUT_FAILURES = ENV.number(
+    "LOCKOUT_FAILURES",
+    5,
+    "After so many wrong passwords or codes for one account from one IP address, both wait.",
+    least=1,
+)
+LOCKOUT_MINUTES = ENV.number("LOCKOUT_MINUTES", 15, "How long they wait, from the last try that counted.", least=1)
+PROXIES = ENV.number(
+    "PROXIES", 0, "How many proxies of yours stand in front, each of which adds to X-Forwarded-For; 0: nobody reads it."
+)
+STAFF_IDLE_MINUTES = ENV.number(
+    "STAFF_IDLE_MINUTES", 30, "A session of staff ends when it was not used for so long.", least=1
+)
+STAFF_SESSION_HOURS = ENV.number(
+    "STAFF_SESSION_HOURS", 12, "A session of staff ends so long after they signed in.", least=1
+)
+STAFF_SECOND_FACTOR = ENV.flag(
+    "STAFF_SECOND_FACTOR", not DEBUG, "Staff must have a second factor, and show it within ten minutes of a decision."
+)
+SECOND_FACTOR_KEYS = ENV.names(
+    "SECOND_FACTOR_KEYS", [], "Encrypt second factors: the first one new ones, each the old ones; empty: SECRET_KEY.",
+    is_secret=True,
+)  # fmt: skip
+API_CALLS_PER_MINUTE = ENV.number(
+    "API_CALLS_PER_MINUTE",
+    0 if DEBUG else 1200,
+    "Calls a minute of one person, or of one IP address without one; 0: any.",
+)
+
 AVATAR_MAX_BYTES = ENV.number("AVATAR_MAX_BYTES", 10 * 2**20, "Largest avatar upload in bytes.", least=1024)
 ALLOW_FAILPOINTS = ENV.flag(
     "ALLOW_FAILPOINTS", False, "Let FAILPOINTS_FILE end processes, to test crashes; never in production."

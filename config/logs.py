@@ -38,6 +38,8 @@ def configure(config: dict[str, Any]) -> None:
             "root": {"handlers": ["stream"], "level": config["level"]},
             "loggers": {
                 "django.db.backends": {"level": "WARNING"},
+                # Four lines for each sign-in; what counts is said as a warning.
+                "axes": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
                 # A line for every tick would hide what matters.

@@ -12,7 +12,7 @@ from sync.admin import runs, switching, targets
 from sync.api import health
 from sync.api.standing import read_standing
 from therapists import images
-from therapists.admin import drill, own, week
+from therapists.admin import drill, factor, own, week
 from therapists.api import media
 
 handler400 = outside.bad_request
@@ -31,11 +31,15 @@ urlpatterns = [
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
+    path("admin/own/factor/", factor.page, name="own_factor"),
     path("admin/own/zone/", own.page, name="own_zone"),
     path("admin/switch/", switching.page, name="switch"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),
     path("api/v1/", include(interventions.patterns(read_standing))),
+    # An address is changed with the profile, and a telephone is no way to sign in.
+    re_path(r"^api/v1/auth/(?:app|browser)/v1/(?:account/(?:email|phone)|auth/phone/.*)$", outside.no_such_address),
+    path("api/v1/auth/", include("allauth.headless.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     re_path("^api/", outside.no_such_address),

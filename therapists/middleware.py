@@ -1,11 +1,15 @@
-"""Staff read times in their own zone."""
+"""Staff read times in their own zone, and come to the desk with a second factor."""
 
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 
 from therapists import zones
+from therapists.accounts import factors
 
 DESK = "/admin/"
 
@@ -21,3 +25,26 @@ class ReadersZone:
         zone = zones.named(getattr(request.user, "time_zone", "")) if request.path.startswith(DESK) else None
         with timezone.override(zone):
             return self.get_response(request)
+
+
+class SecondFactor:
+    """Lead whoever owes their second factor to the page that asks for it, from wherever on the desk they go."""
+
+    open_pages = frozenset({"own_factor", "admin:login", "admin:logout"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Answer in the view's stead where the session is but half signed in."""
+        if not request.path.startswith(DESK) or not request.user.is_authenticated:
+            return None
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        if name in self.open_pages or not factors.is_owed(request.user, request.session):
+            return None
+        back = request.get_full_path() if request.method == "GET" else DESK
+        return HttpResponseRedirect(f"{reverse('own_factor')}?{urlencode({'next': back})}")

@@ -9,6 +9,7 @@ from interventions import attention
 from interventions.correlation import request_id
 from interventions.models import History
 from sync.strict import Strict
+from therapists.accounts import factors
 from therapists.models import User
 from therapists.roles import ROLES
 
@@ -84,6 +85,20 @@ def withdraw(*, address: str, by: str, leaves: bool = False) -> Gone:
         person.user_permissions.clear()
         _note(person, "staff_left" if leaves else "role_withdrawn", by, before, None)
     return Gone(*attention.hand_back_all(owner=f"user:{person.pk}", by=by))
+
+
+def withdraw_factor(*, address: str, by: str) -> bool:
+    """
+    Forget somebody's second factor, which they lost; their sessions end, and the next sign-in leads to a new one.
+
+    Tells whether there was one. Raises User.DoesNotExist.
+    """
+    with transaction.atomic():
+        person = _locked(address)
+        had = factors.withdraw(person_id=person.pk)
+        if had:
+            _note(person, "second_factor_withdrawn", by, "", None)
+    return had
 
 
 def _locked(address: str) -> User:

@@ -4,6 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from therapists import decisions, identity, images
+from therapists.accounts import sessions
 
 
 @shared_task(ignore_result=True)
@@ -17,3 +18,9 @@ def review_identity() -> None:
     """Keep one item for each duplicate, approved applicant and kind of orphan; forget decisions of long ago."""
     identity.review(at=timezone.now())
     decisions.prune(at=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def forget_ended_sessions() -> None:
+    """Delete sessions that nobody can use any more."""
+    sessions.forget_ended(at=timezone.now())

@@ -28,6 +28,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
     """How the schema names it."""
 
     target_class = "interventions.api.authentication.SessionAuthentication"
+    match_subclasses = True
     name = "session"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:

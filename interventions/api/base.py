@@ -48,7 +48,7 @@ class ProblemSchema(AutoSchema):
 
     @property
     def _key(self) -> Key:
-        return getattr(self.view, "key", Key.IGNORED)
+        return self.view.key_to(self.method) if isinstance(self.view, ApiView) else Key.IGNORED
 
 
 class ApiView(APIView):
@@ -63,8 +63,15 @@ class ApiView(APIView):
     parser_classes: Any = [BoundedJSONParser]
     metadata_class = None
     key: ClassVar[Key] = Key.OPTIONAL
+    # Methods after which there is no caller any more whose key it could be.
+    keyless: ClassVar[frozenset[str]] = frozenset()
     # The row that this request's answer belongs to, once its write is committed.
     _row: UUID | None = None
+
+    @classmethod
+    def key_to(cls, method: str | None) -> Key:
+        """Tell what a key means to a method."""
+        return Key.IGNORED if method in cls.keyless else cls.key
 
     def translated(self, error: Exception) -> Exception:
         """Give the problem behind an error of an operation; the error itself where there is none."""
@@ -77,11 +84,11 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Ask who calls and whether they may; only then look at a key."""
         super().initial(request, *args, **kwargs)
-        name = str(request.method).lower()
-        if request.method in SAFE_METHODS or self.key is Key.IGNORED or name not in self.http_method_names:
+        name, key = str(request.method).lower(), self.key_to(request.method)
+        if request.method in SAFE_METHODS or key is Key.IGNORED or name not in self.http_method_names:
             return
         handler = getattr(self, name, None)
-        if handler and (asked := keys.asked(request, is_required=self.key is Key.REQUIRED)):
+        if handler and (asked := keys.asked(request, is_required=key is Key.REQUIRED)):
             # Where the framework looks for it next.
             setattr(self, name, partial(self._once, asked, handler))
 

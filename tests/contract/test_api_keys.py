@@ -17,12 +17,14 @@ from therapists.models import Booking, CreditEntry, Enrollment, UserType
 from therapists.roles import LEAD
 
 # Sending it twice changes nothing further, or there is nobody yet whose key it could be.
-IGNORED = {"auth/session/", "applications/", "operations/*/"}
+IGNORED = {"auth/session/", "auth/sessions/", "applications/", "operations/*/"}
 
 
 def test_p5_a_key_is_ignored_nowhere_but_here() -> None:
     ignored = {route for route, view in views() if issubclass(view, ApiView) and view.key is Key.IGNORED}
     assert ignored == IGNORED
+    keyless = {(route, method) for route, view in views() for method in getattr(view, "keyless", ())}
+    assert keyless == {("therapists/me/", "DELETE")}, "after which nobody is left to ask again"
 
 
 def test_p5_what_is_exact_needs_a_key(cast: Cast) -> None:

@@ -27,6 +27,8 @@ TOMORROW = (timezone.now() + dt.timedelta(days=1)).isoformat()
 TABLE = [
     ("GET", "/api/v1/therapists/me/", None, (401, 200, 404, 404, 404, 404)),
     ("PATCH", "/api/v1/therapists/me/", {"bio": "mine"}, (401, 200, 404, 404, 404, 404)),
+    ("DELETE", "/api/v1/therapists/me/", {"password": "not this"}, (401, 403, 403, 409, 409, 409)),
+    ("GET", "/api/v1/therapists/me/export/", None, (401, 200, 200, 200, 200, 200)),
     ("GET", "/api/v1/therapists/me/sync/", None, (401, 200, 404, 404, 404, 404)),
     ("POST", "/api/v1/therapists/me/sync/", {}, (401, 200, 404, 404, 404, 404)),
     ("DELETE", "/api/v1/therapists/me/avatar/", None, (401, 200, 404, 404, 404, 404)),
@@ -79,6 +81,7 @@ TABLE = [
     ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 404)),
     ("GET", "/health/", None, (401, 403, 403, 200, 200, 200)),
     ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204)),
+    ("DELETE", "/api/v1/auth/sessions/", None, (401, 204, 204, 204, 204, 204)),
 ]
 # Open to everybody, and tested where they are told; PUT of an avatar needs a file and is tested with the avatar.
 ELSEWHERE = {"POST /api/v1/auth/session/", "PUT /api/v1/therapists/me/avatar/"}

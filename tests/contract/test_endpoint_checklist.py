@@ -41,7 +41,8 @@ UPDATES = {
 }  # fmt: skip
 # Writes no fact of a therapist.
 OTHERS = {
-    "POST /api/v1/auth/session/", "DELETE /api/v1/auth/session/", "POST /api/v1/runs/",
+    "POST /api/v1/auth/session/", "DELETE /api/v1/auth/session/", "DELETE /api/v1/auth/sessions/",
+    "DELETE /api/v1/therapists/me/", "POST /api/v1/runs/",
     "POST /api/v1/applications/", "POST /api/v1/credits/",
     "POST /api/v1/bookings/", "POST /api/v1/bookings/*/confirm/", "POST /api/v1/bookings/*/cancel/",
     *(f"POST /api/v1/interventions/*/{word}/" for word in
@@ -52,7 +53,7 @@ OTHERS = {
 }  # fmt: skip
 READS = {
     f"GET /api/v1/{path}/" for path in
-    ("directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
+    ("directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/export", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
      "operations/*")
 }  # fmt: skip
 OPEN = {

@@ -11,7 +11,6 @@ import redis
 from django.conf import settings as django_settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.models import Session
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -23,7 +22,7 @@ from sync.models import LostValue
 from tests import fakes
 from tests.factories import UserFactory, therapist
 from therapists import erasure, images
-from therapists.models import Enrollment, Profile, User
+from therapists.models import Enrollment, OpenSession, Profile, User
 from therapists.operations import change_email
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,8 +54,8 @@ def said_anywhere(*words: str) -> set[tuple[str, str]]:
             text = f'lower("{column}"::text)'
             if fakes.sql(f'SELECT 1 FROM "{table}" WHERE {text} LIKE ANY(%s) LIMIT 1', [f"%{word}%" for word in words]):
                 found.add((table, column))
-    if any(word in str(session.get_decoded()).lower() for session in Session.objects.all() for word in words):
-        found.add(("django_session", "session_data"))
+    if any(word in str(session.get_decoded()).lower() for session in OpenSession.objects.all() for word in words):
+        found.add(("user_sessions", "session_data"))
     return found
 
 
@@ -135,7 +134,7 @@ class TestErasing:
         other.force_login(UserFactory.create())
         erase(zoe.pk)
         assert not default_storage.exists(name)
-        assert Session.objects.count() == 1
+        assert OpenSession.objects.count() == 1
 
     def test_leaves_nothing_in_valkey(self, zoe: User) -> None:
         server = redis.Redis.from_url(django_settings.REDIS_URL, protocol=2)

@@ -62,7 +62,9 @@ def root(monkeypatch: pytest.MonkeyPatch) -> User:
 def test_the_documented_commands_do_what_is_written(root: User, sam: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", lambda *_, **__: NEW_PASSWORD)
     lines = re.findall(r"^python manage\.py (.+)$", CHAPTER, re.MULTILINE)
-    first, listed, give, withdraw, leaves, change = (line.replace("ADDRESS", SAM).split() for line in lines)
+    first, listed, give, withdraw, leaves, change, lost, unlock = (
+        line.replace("ADDRESS", SAM).split() for line in lines
+    )
     assert first == ["createsuperuser"]
 
     client = signed_in(SAM)
@@ -79,6 +81,10 @@ def test_the_documented_commands_do_what_is_written(root: User, sam: User, monke
     assert not may_open_the_desk(client)
     assert SAM not in run(*listed)
     run(*give)
+    assert "There was none" in run(*lost)
+    assert not may_open_the_desk(client)
+    client = signed_in(SAM, NEW_PASSWORD)
+    assert "No attempts found" in run(*unlock)
     run(*leaves)
     assert not may_open_the_desk(client)
     assert not Client().login(username=SAM, password=NEW_PASSWORD)

@@ -27,6 +27,7 @@ def links(request: HttpRequest) -> list[dict[str, str]]:
     """List what stands beneath a person's name in the sidebar."""
     return [
         {"title": "Your time zone", "link": reverse("own_zone")},
+        {"title": "Your sign-in", "link": reverse("own_factor")},
         {"title": "Change password", "link": reverse("admin:password_change")},
     ]
 

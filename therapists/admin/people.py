@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from interventions.admin.sentences import BUSY
 from interventions.search import id_in
 from therapists import identity
-from therapists.admin import duplicate
+from therapists.admin import duplicate, factor
 from therapists.admin.base import PersonAdmin, told
 from therapists.models import Enrollment, Profile
 from therapists.operations import STATUS_AFTER, Decision, decide
@@ -123,13 +123,16 @@ class Enrollments(PersonRowAdmin):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
+        back = reverse("admin:therapists_enrollment_change", args=[pk])
+        if again := factor.needed_again(request, back):
+            return again
         before = get_object_or_404(Enrollment, pk=pk)
         form = DecisionForm(request.POST)
         if form.is_valid():
             self._decide(request, before, Decision(form.cleaned_data["decision"]), form.cleaned_data["reason"])
         else:
             messages.error(request, UNKNOWN_DECISION)
-        return HttpResponseRedirect(reverse("admin:therapists_enrollment_change", args=[pk]))
+        return HttpResponseRedirect(back)
 
     def _decide(self, request: HttpRequest, before: Enrollment, decision: Decision, reason: str) -> None:
         by = f"user:{request.user.pk}"

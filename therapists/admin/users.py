@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidg
 
 from interventions.search import id_in
 from sync.identity import find_by_earlier_address
-from therapists.admin import erase
+from therapists.admin import erase, factor
 from therapists.admin.base import PersonAdmin
 from therapists.models import User, normal_form
 
@@ -87,6 +87,8 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Offer to change the password, and to erase the person, to those who may."""
+        if request.method == "POST" and (again := factor.needed_again(request, request.path)):
+            return again
         is_one = object_id.isdecimal()
         shown = {
             "password_link": reverse("admin:auth_user_password_change", args=[object_id])

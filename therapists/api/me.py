@@ -1,9 +1,10 @@
 """A therapist's own data: nothing here takes anybody's id."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
+from django.contrib.auth import authenticate, logout
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -17,11 +18,16 @@ from interventions.api.problems import Problem
 from interventions.api.serializers import NoBody, envelope_of
 from sync.api.standing import bounded_read, read_standing
 from sync.fallback import with_graceful_degradation
-from therapists import images, operations, queries
+from therapists import erasure, exports, images, operations, queries
+from therapists.accounts import factors
 from therapists.api import conditions
 from therapists.api.answers import current, saved, tagged
+from therapists.api.authentication import session_of
 from therapists.api.serializers import (
     AvatarUpload,
+    DeletionWish,
+    DoneSerializer,
+    ExportSerializer,
     OwnProfileSerializer,
     ProfileChanges,
     ProfileSerializer,
@@ -63,6 +69,8 @@ class TherapistView(ApiView):
 class OwnProfileView(TherapistView):
     """The caller's profile."""
 
+    keyless: ClassVar[frozenset[str]] = frozenset({"DELETE"})
+
     @extend_schema(operation_id="me_retrieve", parameters=[conditions.ETAG], responses=OwnProfileSerializer)
     def get(self, request: Request) -> Response:
         """Show the caller's profile."""
@@ -83,6 +91,33 @@ class OwnProfileView(TherapistView):
             seen=conditions.seen(request),
         )  # fmt: skip
         return saved(enrollment, warnings=unreadable(asked.validated_data.get("specialization")))
+
+    @extend_schema(operation_id="me_destroy", request=DeletionWish, responses=DoneSerializer)
+    def delete(self, request: Request) -> Response:
+        """
+        Erase the caller: every row and file, every session; bookings and history keep ids alone. This cannot be undone.
+
+        Strict: it takes the password once more. A table that somebody holds refuses it as a whole.
+        """
+        asked = DeletionWish(data=request.data)
+        asked.is_valid(raise_exception=True)
+        if request.user.is_staff:
+            raise Problem(409, "staff_leave_first", "You work at the desk: have your role withdrawn, then ask again.")
+        _prove(request, **asked.validated_data)
+        erasure.erase(subject=erasure.find(person_id=_person(request)), by=actor(request), at=timezone.now())
+        logout(request._request)
+        return Response({"success": True, "message": "You are deleted here. What backups keep goes with them."})
+
+
+class ExportView(ApiView):
+    """All that is stored of the caller."""
+
+    @extend_schema(operation_id="me_export", responses=ExportSerializer)
+    def get(self, request: Request) -> Response:
+        """Give every row of the caller in every table, but for what would let somebody act in their name."""
+        found = exports.export(person_id=_person(request), at=timezone.now())
+        name = f"keepwell-{_person(request)}.json"
+        return Response(found, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 class SyncView(TherapistView):
@@ -159,3 +194,19 @@ def unreadable(specialization: str | None) -> list[str]:
 
 def _person(request: Request) -> int:
     return cast("int", request.user.pk)
+
+
+def _prove(request: Request, password: str, code: str = "") -> None:
+    """Let the caller go on who still knows the password and has the factor; wrong ones count as they do at the door."""
+    plain = request._request
+    person: Any = request.user
+    if authenticate(plain, username=person.email, password=password) is None:
+        raise Problem(403, "wrong_password", "The password is wrong. Nothing was changed.", field="password")
+    if factors.is_fresh(person, session_of(request)):
+        return
+    if not code:
+        raise Problem(403, "second_factor_required", "Send a code of your second factor in `code`.", field="code")
+    try:
+        factors.checked(plain, person, code)
+    except factors.WrongCode as error:
+        raise Problem(403, "wrong_code", str(error), field="code") from error

@@ -126,6 +126,38 @@ class Credentials(Strict):
 
     email = serializers.CharField(max_length=320)
     password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
+    code = serializers.CharField(
+        max_length=20,
+        required=False,
+        write_only=True,
+        help_text="Of their second factor, or a recovery code, if they have one.",
+    )
+
+
+class DeletionWish(Strict):
+    """That it is they who ask to be deleted: by their password, and a code where they have a second factor."""
+
+    password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
+    code = serializers.CharField(max_length=20, required=False, write_only=True)
+
+
+class DoneSerializer(ReadOnly):
+    """It is done."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class ExportSerializer(ReadOnly):
+    """Everything that is stored of a person."""
+
+    person_id = serializers.IntegerField()
+    exported_at = serializers.DateTimeField()
+    tables = serializers.DictField(
+        child=serializers.ListField(child=serializers.DictField()), help_text="Table to rows, as they are stored."
+    )
+    files = serializers.ListField(child=serializers.CharField(), help_text="Addresses of uploaded files.")
+    left_out = serializers.ListField(child=serializers.CharField(), help_text="Tables with more rows than are given.")
 
 
 class PersonSerializer(ReadOnly):

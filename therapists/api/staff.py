@@ -12,10 +12,13 @@ from rest_framework.response import Response
 
 from interventions.api.base import Key, StaffView, actor
 from interventions.api.pagination import NewestFirst
+from interventions.api.problems import Problem
 from interventions.api.serializers import envelope_of
 from interventions.api.views import PAGING
 from therapists import operations, queries
+from therapists.accounts import factors
 from therapists.api.answers import saved
+from therapists.api.authentication import session_of
 from therapists.api.serializers import DecisionSerializer, EnrollmentFilter, EnrollmentSerializer
 from therapists.models import Enrollment
 
@@ -55,8 +58,12 @@ class DecisionView(StaffView):
         """
         Approve, reject or suspend.
 
-        Strict: with a 2xx the decision holds, since readers of authority read the enrollment itself.
+        Whoever has a second factor, or must have one, has shown it within ten minutes. Strict: with a 2xx the decision holds, since readers of authority read the enrollment itself.
         """
+        if not factors.is_fresh(request.user, session_of(request)):
+            raise Problem(
+                403, "second_factor_required", "Show your second factor once more: it was shown too long ago."
+            )
         asked = DecisionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:

@@ -6,13 +6,15 @@ from therapists.api.applications import ApplicationsView
 from therapists.api.bookings import BookingsView, CancelView, ConfirmView
 from therapists.api.credits import CreditsView
 from therapists.api.directory import DirectoryEntryView, DirectoryView
-from therapists.api.me import AvatarView, OwnProfileView, SyncView
-from therapists.api.session import SessionView
+from therapists.api.me import AvatarView, ExportView, OwnProfileView, SyncView
+from therapists.api.session import SessionsView, SessionView
 from therapists.api.staff import DecisionView, EnrollmentsView
 
 urlpatterns = [
     path("auth/session/", SessionView.as_view(), name="session"),
+    path("auth/sessions/", SessionsView.as_view(), name="sessions"),
     path("therapists/me/", OwnProfileView.as_view(), name="me"),
+    path("therapists/me/export/", ExportView.as_view(), name="me-export"),
     path("therapists/me/sync/", SyncView.as_view(), name="me-sync"),
     path("therapists/me/avatar/", AvatarView.as_view(), name="me-avatar"),
     path("applications/", ApplicationsView.as_view(), name="applications"),

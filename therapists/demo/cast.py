@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import Group
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.middleware.csrf import CSRF_SECRET_LENGTH
 from django.utils import timezone
@@ -15,6 +14,8 @@ from django.utils.crypto import get_random_string
 
 from sync import delivery
 from therapists import credits
+from therapists.accounts import factors
+from therapists.accounts.sessions import SessionStore
 from therapists.models import Enrollment, Profile, Status, User, UserType
 from therapists.roles import LEAD, OPERATOR, READ_ONLY, sync_groups
 
@@ -100,12 +101,20 @@ def signed_in(user: User) -> dict[str, str]:
     """Open a new session and give the HTTP headers that sign a call in as this user."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[BACKEND_SESSION_KEY] = settings.SIGN_IN_BACKEND
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    if factors.is_enrolled(user.pk):
+        factors.note_shown(session, user)
     session.create()
     token = get_random_string(CSRF_SECRET_LENGTH)
     cookies = {settings.SESSION_COOKIE_NAME: session.session_key, settings.CSRF_COOKIE_NAME: token}
     return {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "X-CSRFToken": token}
+
+
+def totp_secret(user: User) -> str | None:
+    """Give the secret of a member's second factor; staff get one where they must have it, others have none."""
+    has_one = factors.is_required(user) or factors.is_enrolled(user.pk)
+    return factors.ensured_secret(user) if has_one else None
 
 
 def present() -> list[Member]:

@@ -1,5 +1,6 @@
-"""The three tables that repeat what is known about a therapist, and what clients book with them."""
+"""What is known about a therapist in three tables, what clients book with them, and how people sign in."""
 
+from therapists.models.access import OpenSession, SignInNote
 from therapists.models.bookings import Booking, BookingState, CreditEntry, EntryKind
 from therapists.models.people import (
     LONGEST_CAREER_YEARS,
@@ -25,7 +26,9 @@ __all__ = [
     "Enrollment",
     "EntryKind",
     "Normalize",
+    "OpenSession",
     "Profile",
+    "SignInNote",
     "Status",
     "User",
     "UserManager",

@@ -70,6 +70,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     email_norm = models.GeneratedField(
         expression=normal_form(F("email")), output_field=models.TextField(), db_persist=True, editable=False
     )
+    # The normal form of the address with which somebody signed up and which they have not proven to be theirs yet. An
+    # account that staff made is vouched for.
+    unproven_address = models.TextField(null=True, blank=True, editable=False)
     full_name = models.TextField("name", db_default="")
     user_type = models.TextField("kind", choices=UserType, db_default=UserType.CLIENT)
     avatar_url = models.TextField("avatar", null=True, blank=True)
@@ -96,6 +99,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.full_name or f"person {self.pk}"
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether they have signed up with their present address and not proven yet that it is theirs."""
+        return self.unproven_address is not None and self.unproven_address == self.email_norm
 
     def get_short_name(self) -> str:
         """The name for greetings."""

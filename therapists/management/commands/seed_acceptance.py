@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from therapists.demo.cast import CAST, PASSWORD, seed_cast, signed_in
+from therapists.demo.cast import CAST, PASSWORD, seed_cast, signed_in, totp_secret
 
 
 class Command(BaseCommand):
@@ -22,7 +22,8 @@ class Command(BaseCommand):
         answer = {
             member.key: {
                 "id": cast[member.key].pk, "email": member.email, "password": PASSWORD,
-                "headers": signed_in(cast[member.key]), "totp_secret": None,
+                # Before the session, which has shown it.
+                "totp_secret": totp_secret(cast[member.key]), "headers": signed_in(cast[member.key]),
             }
             for member in CAST
         }  # fmt: skip

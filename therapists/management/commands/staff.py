@@ -1,4 +1,4 @@
-"""`manage.py staff list|give|withdraw|leaves`: who is at the desk, for operators."""
+"""`manage.py staff list|give|withdraw|leaves|factor`: who is at the desk, for operators."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -14,7 +14,7 @@ from therapists.roles import ROLES
 class Command(BaseCommand):
     """Thin over `therapists.staff`."""
 
-    help = "Lists who is at the desk, gives a role, withdraws it, or ends everything for somebody who leaves."
+    help = "Lists who is at the desk, gives a role, withdraws it, ends everything for somebody who leaves, or forgets a lost factor."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare what can be done."""
@@ -25,6 +25,8 @@ class Command(BaseCommand):
         give.add_argument("role", choices=list(ROLES))
         for way, told in (("withdraw", "not at the desk any more"), ("leaves", "cannot sign in to anything any more")):
             ways.add_parser(way, help=f"{told}; what they saw to is nobody's again").add_argument("address")
+        lost = ways.add_parser("factor", help="forget a second factor that was lost; their sessions end")
+        lost.add_argument("address")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and say in numbers what came of it."""
@@ -44,6 +46,9 @@ class Command(BaseCommand):
         if way == "give":
             staff.give(address=address, role=role, by="command")
             return f"{role}: from their next page on."
+        if way == "factor":
+            had = staff.withdraw_factor(address=address, by="command")
+            return "Forgotten; their sessions have ended." if had else "There was none; their sessions have ended."
         gone = staff.withdraw(address=address, by="command", leaves=way == "leaves")
         left = f"{count(gone.causes, 'cause')}, {count(gone.items, 'intervention')}"
         return f"Done, from their next page on. Nobody's again: {left}."

@@ -1,0 +1,174 @@
+"""P10: who guesses waits, sessions end when they must, passwords are kept as they should be."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from config import accounts
+from tests.factories import PASSWORD, Cast
+from therapists.accounts import sessions
+from therapists.models import OpenSession, User
+
+SESSION, ME, DESK = "/api/v1/auth/session/", "/api/v1/therapists/me/", "/admin/"
+HERE, ELSEWHERE = "192.0.2.7", "198.51.100.9"
+
+
+def sign_in(email: str, password: str = PASSWORD, origin: str = HERE, headers: dict[str, str] | None = None) -> Any:
+    body = {"email": email, "password": password}
+    return Client(REMOTE_ADDR=origin).post(SESSION, body, "application/json", headers=headers)
+
+
+def wrong(email: str, times: int, **more: Any) -> list[int]:
+    return [sign_in(email, "not the password", **more).status_code for _ in range(times)]
+
+
+class TestLockout:
+    def test_p10_who_guesses_waits_for_this_account_and_from_there_alone(self, cast: Cast, settings: Any) -> None:
+        # However it is spelled: another spelling is no other account.
+        assert wrong(cast.ada.email, 2) + wrong(f" {cast.ada.email.upper()} ", 2) == [401] * 4
+        assert wrong(cast.ada.email, 1) == [429]
+        answer = sign_in(cast.ada.email)
+        assert (answer.status_code, answer.json()["code"]) == (429, "locked_out")
+        assert answer["Content-Type"] == "application/problem+json"
+        assert 14 * 60 < int(answer["Retry-After"]) <= 15 * 60
+        assert "sessionid" not in answer.cookies
+        assert sign_in(cast.ben.email).status_code == 200
+        assert sign_in(cast.ada.email, origin=ELSEWHERE).status_code == 200, "nobody is locked out by somebody else"
+        call_command("axes_reset_username", cast.ada.email)
+        assert sign_in(cast.ada.email).status_code == 200
+
+    def test_p10_an_account_that_does_not_exist_is_locked_out_alike(self, cast: Cast) -> None:
+        known, unknown = wrong(cast.ada.email, 6), wrong("nobody@example.org", 6)
+        assert known == unknown == [401] * 4 + [429] * 2
+        said = [sign_in(email, "x").json()["detail"] for email in (cast.ada.email, "nobody@example.org")]
+        assert said[0] == said[1]
+
+    def test_p10_the_desks_door_counts_with_the_others(self, cast: Cast) -> None:
+        wrong(cast.vic.email, 3)
+        client = Client(REMOTE_ADDR=HERE)
+        form = {"username": cast.vic.email, "password": "not the password"}
+        assert [client.post("/admin/login/", form).status_code for _ in range(2)] == [200, 429]
+        page = client.post("/admin/login/", form | {"password": PASSWORD})
+        assert (page.status_code, "Wait 15 minutes" in page.content.decode()) == (429, True)
+        assert sign_in(cast.vic.email).status_code == 429
+
+    def test_p10_the_wait_ends_and_a_success_forgets_what_was_wrong(self, cast: Cast, settings: Any) -> None:
+        wrong(cast.ada.email, 4)
+        assert sign_in(cast.ada.email).status_code == 200
+        assert wrong(cast.ada.email, 5)[:4] == [401] * 4
+        settings.AXES_COOLOFF_TIME = dt.timedelta(0)
+        assert sign_in(cast.ada.email).status_code == 200
+
+    def test_p10_nobody_chooses_where_they_come_from(self, cast: Cast, settings: Any) -> None:
+        """A header that a caller writes is not read; behind proxies of ours, what the outermost of them wrote is."""
+        for number in range(5):
+            sign_in(cast.ada.email, "x", headers={"X-Forwarded-For": f"203.0.113.{number}"})
+        assert sign_in(cast.ada.email, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 429
+        settings.PROXIES = 1
+        for number in range(5):
+            sign_in(cast.ben.email, "x", headers={"X-Forwarded-For": f"203.0.113.{number}, {ELSEWHERE}"})
+        assert sign_in(cast.ben.email, headers={"X-Forwarded-For": f"203.0.113.9, {ELSEWHERE}"}).status_code == 429
+        assert sign_in(cast.ben.email, headers={"X-Forwarded-For": HERE}).status_code == 200
+
+    def test_p10_a_dead_redis_neither_opens_the_door_nor_closes_it(self, cast: Cast, settings: Any) -> None:
+        settings.REDIS_URL = settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+        assert sign_in(cast.ada.email).status_code == 200
+        assert wrong(cast.ben.email, 5) == [401] * 4 + [429]
+
+
+class TestSessions:
+    def aged(self, **ago: dt.timedelta) -> None:
+        now = timezone.now()
+        OpenSession.objects.update(**{name: now - age for name, age in ago.items()})
+
+    def test_p10_a_session_of_staff_ends_unused_and_after_a_working_day(self, cast: Cast, settings: Any) -> None:
+        settings.STAFF_IDLE_MINUTES, settings.STAFF_SESSION_HOURS = 30, 12
+        minute, hour = dt.timedelta(minutes=1), dt.timedelta(hours=1)
+        client, ada = Client(), Client()
+        ada.force_login(cast.ada)
+        for age, is_open in (
+            ({"used_at": 29 * minute}, True),
+            ({"used_at": 31 * minute}, False),
+            ({"began_at": 12 * hour - minute}, True),
+            ({"began_at": 12 * hour + minute}, False),
+        ):
+            client.force_login(cast.vic)
+            self.aged(**age)
+            assert client.get("/api/v1/interventions/").status_code == (200 if is_open else 401)
+            assert client.get(DESK).status_code == (200 if is_open else 302)
+        assert ada.get(ME).status_code == 200, "a therapist's page may stay open"
+
+    def test_p10_use_is_noted_and_begins_the_half_hour_anew(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.vic)
+        self.aged(used_at=dt.timedelta(minutes=20))
+        client.get(DESK)
+        assert OpenSession.objects.get().used_at > timezone.now() - dt.timedelta(minutes=1)
+
+    def test_p10_saving_a_session_does_not_prolong_the_day(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.vic)
+        self.aged(began_at=dt.timedelta(hours=11, minutes=59))
+        session = client.session
+        session["seen"] = "something"
+        session.save()
+        assert OpenSession.objects.get().began_at < timezone.now() - dt.timedelta(hours=11)
+
+    def test_p10_whoever_becomes_staff_is_held_to_it_at_once(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.ada)
+        User.objects.filter(pk=cast.ada.pk).update(is_staff=True)
+        self.aged(used_at=dt.timedelta(hours=1))
+        assert client.get(ME).status_code == 401
+
+    def test_p10_signing_in_begins_a_session_of_its_own(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.vic)
+        before = client.cookies["sessionid"].value
+        self.aged(began_at=dt.timedelta(hours=11))
+        client.post(SESSION, {"email": cast.vic.email, "password": PASSWORD}, "application/json")
+        (row,) = OpenSession.objects.all()
+        assert row.pk != before
+        assert row.began_at > timezone.now() - dt.timedelta(minutes=1)
+
+    def test_p10_all_sessions_end_at_once(self, cast: Cast) -> None:
+        here, there, ben = Client(), Client(), Client()
+        for client, person in ((here, cast.ada), (there, cast.ada), (ben, cast.ben)):
+            client.force_login(person)
+        assert here.delete("/api/v1/auth/sessions/").status_code == 204
+        assert [client.get(ME).status_code for client in (here, there, ben)] == [401, 401, 200]
+
+    def test_p10_another_password_ends_the_others(self, cast: Cast) -> None:
+        here, there = Client(), Client()
+        for client in (here, there):
+            client.force_login(cast.vic)
+        form = {"old_password": PASSWORD, "new_password1": "brand new and long", "new_password2": "brand new and long"}
+        assert here.post("/admin/password_change/", form).status_code == 302
+        assert [client.get(DESK).status_code for client in (here, there)] == [200, 302]
+
+    def test_rows_of_ended_sessions_go(self, cast: Cast) -> None:
+        for person in (cast.ada, cast.ben):
+            Client().force_login(person)
+        OpenSession.objects.filter(person=cast.ada).update(expire_date=timezone.now())
+        assert sessions.forget_ended(at=timezone.now()) == 1
+        assert OpenSession.objects.get().person_id == cast.ben.pk
+
+
+class TestPasswords:
+    def test_p10_are_kept_by_argon2_and_rehashed_at_the_next_sign_in(self, cast: Cast, settings: Any) -> None:
+        settings.PASSWORD_HASHERS = [accounts.PASSWORD_HASHERS[0], "django.contrib.auth.hashers.MD5PasswordHasher"]
+        assert sign_in(cast.ada.email).status_code == 200
+        cast.ada.refresh_from_db()
+        assert cast.ada.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+
+    @pytest.mark.parametrize("password", ["elevenchars", "password1234", "ada.quist@example.org"])
+    def test_p10_what_is_short_common_or_their_own_name_is_refused(self, password: str) -> None:
+        with pytest.raises(ValidationError):
+            validate_password(password, User(email="ada.quist@example.org", full_name="Ada Quist"))
+        validate_password("correct horse battery", User(email="ada.quist@example.org"))

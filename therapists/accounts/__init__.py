@@ -1,0 +1,1 @@
+"""How people sign in: sessions, passwords, lockout, and the second factor."""
