@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from interventions.models import History, Intervention
+from interventions.models import History, Intervention, KeyedRequest
 from sync.models import Tombstone
-from tests import fakes
-from tests.factories import PASSWORD, Cast
+from tests import appointments, fakes
+from tests.factories import PASSWORD, Cast, UserFactory
 from tests.integration.test_erasure import WORD, said_anywhere, tables
 from tests.integration.test_erasure import zoe as zoe
 from therapists import erasure, exports
@@ -24,6 +24,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _media(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def lead() -> User:
+    person: User = UserFactory.create(user_type="staff", is_staff=True, is_superuser=True)
+    return person
 
 
 def as_person(person: User) -> Client:
@@ -60,6 +66,22 @@ class TestExport:
         key = client.cookies["sessionid"].value
         for secret in (zoe.password, key, OpenSession.objects.get(pk=key).session_data):
             assert secret not in said
+
+    def test_p10_tells_bookings_and_credits_of_both_sides_and_nothing_that_staff_were_answered(
+        self, cast: Cast, lead: User
+    ) -> None:
+        (client,) = appointments.clients(1)
+        appointments.granted(client, 2)
+        booking = appointments.requested(client, cast.ada)
+        for person, lines in ((client, 1), (cast.ada, 0)):
+            told = as_person(person).get(EXPORT).json()["tables"]
+            assert [row["id"] for row in told["bookings"]] == [booking.pk]
+            assert len(told.get("credit_entries", [])) == lines
+        desk, pk = as_person(lead), Enrollment.objects.get(user=cast.ada).pk
+        asked = {"decision": "suspend"}, "application/json"
+        desk.post(f"/api/v1/enrollments/{pk}/decision/", *asked, headers={"Idempotency-Key": "k"})
+        assert KeyedRequest.objects.get(person_id=lead.pk).body
+        assert cast.ada.full_name not in desk.get(EXPORT).content.decode()
 
     def test_leaves_out_no_table_of_the_declaration(self) -> None:
         assert set(exports.conditions()) | exports.UNTOLD >= set(erasure.ROWS) | set(erasure.SCRUBBED)
