@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from config.declared import BASE_URL, LOCKOUT_FAILURES, LOCKOUT_MINUTES
 
-SIGN_IN_BACKEND = "django.contrib.auth.backends.ModelBackend"
+SIGN_IN_BACKEND = "therapists.accounts.lockout.Passwords"
 AUTHENTICATION_BACKENDS = ["therapists.accounts.lockout.Lockout", SIGN_IN_BACKEND]
 PASSWORD_HASHERS = ["therapists.accounts.passwords.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -24,7 +24,10 @@ AXES_FAILURE_LIMIT = LOCKOUT_FAILURES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
 # Tries while locked neither prolong it nor are written down.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = True
+# A password alone is no success where a second factor is owed: `therapists.accounts.factors` says when it is one.
+AXES_RESET_ON_SUCCESS = False
+# Neither logged nor kept.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]
 AXES_USERNAME_CALLABLE = "therapists.accounts.lockout.account_of"
 AXES_CLIENT_IP_CALLABLE = "interventions.origins.origin_of"
 AXES_LOCKOUT_CALLABLE = "therapists.accounts.answers.locked"

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from therapists import decisions, identity, images
-from therapists.accounts import sessions
+from therapists.accounts import lockout, sessions
 
 
 @shared_task(ignore_result=True)
@@ -22,5 +22,6 @@ def review_identity() -> None:
 
 @shared_task(ignore_result=True)
 def forget_ended_sessions() -> None:
-    """Delete sessions that nobody can use any more."""
+    """Delete sessions that nobody can use any more, and tries that count no longer."""
     sessions.forget_ended(at=timezone.now())
+    lockout.forget_old(at=timezone.now())

@@ -106,7 +106,7 @@ def addresses(page: Page) -> list[str]:
     pages += first(page, pages[-1], "a:has-text('Mark resolved')")
     for model in ("user", "enrollment", "profile"):
         pages += first(page, f"/admin/therapists/{model}/", "#result_list th a, #result_list td a")
-    pages += first(page, "/admin/notices/", "a[href^='/admin/notices/2']")
+    pages += [*first(page, "/admin/notices/", "a[href^='/admin/notices/2']"), "/admin/own/factor/"]
     return [*dict.fromkeys(pages), LOGIN]
 
 

@@ -1,7 +1,9 @@
 """P10: staff come to the desk with a second factor, and show it again before what cannot be taken back."""
 
+import json
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
+from axes.models import AccessAttempt
 from cryptography.fernet import InvalidToken
 from django.core.management import call_command
 from django.test import Client
 
 from interventions.models import History
 from tests.factories import PASSWORD, Cast, UserFactory
-from tests.integration.test_sign_in import App
+from tests.integration.test_sign_in import BROWSER, App
 from therapists.accounts import factors, letters
 from therapists.demo import cast as acceptance
 from therapists.models import Enrollment, OpenSession, User
@@ -69,7 +72,8 @@ def at_the_door(person: User) -> Client:
 
 def decide(client: Client, cast: Cast) -> Any:
     pk = Enrollment.objects.get(user=cast.ada).pk
-    return client.post(f"/api/v1/enrollments/{pk}/decision/", {"decision": "suspend"}, "application/json")
+    body, headers = {"decision": "suspend"}, {"Idempotency-Key": str(uuid.uuid4())}
+    return client.post(f"/api/v1/enrollments/{pk}/decision/", body, "application/json", headers=headers)
 
 
 class TestTheDesk:
@@ -113,6 +117,7 @@ class TestTheDesk:
         done = client.post(FACTOR, form | {"password": PASSWORD}).content.decode()
         codes = re.findall(r"<li><code>(\d{8})</code>", done)
         assert len(set(codes)) == 10
+        assert ("Authenticator app" in done, done.count("Your second factor is set up")) == (False, 1)
         assert client.get(DESK).status_code == 200
         assert elsewhere.get(DESK)["Location"].startswith("/admin/login/"), "sessions from before have ended"
 
@@ -141,6 +146,9 @@ class TestTheDesk:
             (f"{page}decide/", {"decision": "suspend"}),
             (f"/admin/therapists/user/{cast.ada.pk}/erase/", {"words": f"erase {cast.ada.pk}"}),
             (f"/admin/therapists/user/{cast.vic.pk}/change/", {"is_superuser": "on"}),
+            (f"/admin/therapists/user/{cast.vic.pk}/password/", {"password1": "x", "password2": "x"}),
+            (f"/admin/therapists/user/{cast.vic.pk}/delete/", {"post": "yes"}),
+            ("/admin/therapists/user/add/", {"email": "new@example.org"}),
         ):
             assert client.post(where, form)["Location"].startswith(FACTOR), where
         assert decide(client, cast).json()["code"] == "second_factor_required"
@@ -171,6 +179,73 @@ class TestTheDesk:
         assert "1 other session" in again.post(FACTOR, {"way": "end_others"}, follow=True).content.decode()
         assert client.get(DESK).status_code == 302
         assert again.get(DESK).status_code == 200
+
+
+class TestTheLibrary:
+    """django-allauth's own addresses know nothing of sessions that are half signed in."""
+
+    def test_p10_a_password_alone_takes_no_factor_away_and_shows_no_code(self, lena: User, clock: Clock) -> None:
+        code, client = clock.code(lena), at_the_door(lena)
+
+        def ask(method: str, path: str, **body: str) -> Any:
+            return client.generic(method, f"{BROWSER}{path}", json.dumps(body), "application/json")
+
+        assert ask("POST", "auth/reauthenticate", password=PASSWORD).status_code == 200
+        for method, path in (
+            ("DELETE", "account/authenticators/totp"), ("GET", "account/authenticators/recovery-codes"),
+            ("POST", "account/authenticators/recovery-codes"), ("GET", "account/authenticators"),
+            ("POST", "account/password/change"),
+        ):  # fmt: skip
+            answer = ask(method, path, current_password=PASSWORD, new_password="a brand new long word")
+            assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_required"), path
+        assert factors.is_enrolled(lena.pk)
+        assert client.get(DESK).status_code == 302
+        assert ask("POST", "auth/2fa/reauthenticate", code=code).status_code == 200
+        assert client.get(DESK).status_code == 200
+
+        clock.now += factors.FRESH_SECONDS + 1
+        assert ask("POST", "auth/reauthenticate", password=PASSWORD).status_code == 200
+        answer = ask("DELETE", "account/authenticators/totp")
+        assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_required"), "shown too long ago"
+        ask("POST", "auth/2fa/reauthenticate", code=clock.code(lena))
+        assert ask("DELETE", "account/authenticators/totp").status_code == 200
+
+    def test_an_application_sets_it_up_and_sees_its_recovery_codes(self, lena: User, clock: Clock) -> None:
+        app = App()
+        app.post("auth/login", email=lena.email, password=PASSWORD)
+        assert app.ask("get", "/api/v1/interventions/").json()["code"] == "second_factor_required"
+        app.post("auth/reauthenticate", password=PASSWORD)
+        secret = app.ask("get", "account/authenticators/totp").json()["meta"]["secret"]
+        (counter,) = totp.yield_hotp_counters_from_time()
+        code = totp.format_hotp_value(totp.hotp_value(secret, counter))
+        assert app.post("account/authenticators/totp", code=code).status_code == 200
+        assert app.ask("get", "/api/v1/interventions/").status_code == 200
+        codes = app.ask("get", "account/authenticators/recovery-codes").json()["data"]["unused_codes"]
+        assert len(codes) == 10
+
+    def test_p10_a_right_code_that_comes_too_late_lets_nobody_in(self, lena: User, clock: Clock) -> None:
+        factors.ensured_secret(lena)
+        app = App()
+        app.post("auth/login", email=lena.email, password=PASSWORD)
+        tries = [app.post("auth/2fa/authenticate", code="000000").status_code for _ in range(5)]
+        assert tries == [400] * 4 + [429]
+        answer = app.post("auth/2fa/authenticate", code=clock.code(lena))
+        assert (answer.status_code, answer.json()["code"]) == (429, "locked_out")
+        assert app.ask("get", "/api/v1/interventions/").status_code == 401
+        assert "000000" not in str(AccessAttempt.objects.values_list("post_data", "get_data"))
+
+    def test_p10_a_password_between_two_guesses_forgets_none_of_them(self, lena: User, clock: Clock) -> None:
+        factors.ensured_secret(lena)
+
+        def guesses(times: int) -> list[int]:
+            client = at_the_door(lena)
+            return [client.post(FACTOR, {"way": "show", "code": "000000"}).status_code for _ in range(times)]
+
+        assert guesses(2) == [200, 200]
+        at_the_door(lena).post(FACTOR, {"way": "show", "code": clock.code(lena)})
+        assert not AccessAttempt.objects.exists(), "a whole sign-in forgets them"
+        assert [guesses(2), guesses(2), guesses(1)] == [[200, 200], [200, 200], [429]]
+        assert "000000" not in str(AccessAttempt.objects.values_list("post_data", "get_data"))
 
 
 class TestTheApi:

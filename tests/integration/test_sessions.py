@@ -1,6 +1,7 @@
 """P10: who guesses waits, sessions end when they must, passwords are kept as they should be."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from django.utils import timezone
 
 from config import accounts
 from tests.factories import PASSWORD, Cast
-from therapists.accounts import sessions
+from therapists.accounts import lockout, sessions
 from therapists.models import OpenSession, User
 
 SESSION, ME, DESK = "/api/v1/auth/session/", "/api/v1/therapists/me/", "/admin/"
+SCRIPTS = Path(__file__).resolve().parents[2] / "interventions/static/interventions"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.9"
 
 
@@ -76,6 +78,19 @@ class TestLockout:
         assert sign_in(cast.ben.email, headers={"X-Forwarded-For": f"203.0.113.9, {ELSEWHERE}"}).status_code == 429
         assert sign_in(cast.ben.email, headers={"X-Forwarded-For": HERE}).status_code == 200
 
+    def test_p10_of_ipv6_a_whole_network_counts_as_one_place(self, cast: Cast) -> None:
+        for number in range(5):
+            sign_in(cast.ada.email, "x", origin=f"2001:db8:0:7::{number:x}")
+        assert sign_in(cast.ada.email, origin="2001:db8:0:7:ffff::1").status_code == 429
+        assert sign_in(cast.ada.email, origin="2001:db8:0:8::1").status_code == 200
+        assert wrong(cast.ben.email, 5, origin=f"::ffff:{HERE}")[-1] == 429
+        assert sign_in(cast.ben.email).status_code == 429, "the same place, said otherwise"
+
+    def test_p10_tries_that_count_no_longer_are_forgotten(self, cast: Cast) -> None:
+        wrong(cast.ada.email, 1)
+        assert lockout.forget_old(at=timezone.now()) == 0
+        assert lockout.forget_old(at=timezone.now() + dt.timedelta(minutes=16)) == 1
+
     def test_p10_a_dead_redis_neither_opens_the_door_nor_closes_it(self, cast: Cast, settings: Any) -> None:
         settings.REDIS_URL = settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
         assert sign_in(cast.ada.email).status_code == 200
@@ -103,6 +118,17 @@ class TestSessions:
             assert client.get("/api/v1/interventions/").status_code == (200 if is_open else 401)
             assert client.get(DESK).status_code == (200 if is_open else 302)
         assert ada.get(ME).status_code == 200, "a therapist's page may stay open"
+
+    def test_p10_a_page_that_looks_for_news_keeps_nobody_signed_in(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.vic)
+        for headers, is_use in (({"X-Look": "1"}, False), ({}, True)):
+            self.aged(used_at=dt.timedelta(minutes=20))
+            assert client.get(DESK, headers=headers).status_code == 200
+            assert (OpenSession.objects.get().used_at > timezone.now() - dt.timedelta(minutes=1)) is is_use
+        for script in ("inbox", "desk"):
+            text = (SCRIPTS / f"{script}.js").read_text()
+            assert text.count("fetch(") == text.count('"X-Look"') == 1
 
     def test_p10_use_is_noted_and_begins_the_half_hour_anew(self, cast: Cast) -> None:
         client = Client()

@@ -2,10 +2,12 @@
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
 from django.db import OperationalError
 from django.test import Client
@@ -13,8 +15,10 @@ from django.test import Client
 from sync import identity
 from tests import fakes
 from tests.factories import PASSWORD, Cast, UserFactory
+from therapists import staff
 from therapists.accounts import letters
 from therapists.models import OpenSession, User
+from therapists.roles import OPERATOR
 
 APP, BROWSER = "/api/v1/auth/app/v1/", "/api/v1/auth/browser/v1/"
 ME = "/api/v1/therapists/me/"
@@ -35,7 +39,7 @@ class App:
         self.root, self.token = root, ""
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"X-Session-Token": self.token} if self.token else {}
+        headers = {"Idempotency-Key": str(uuid.uuid4())} | ({"X-Session-Token": self.token} if self.token else {})
         where = path if path.startswith("/") else self.root + path
         sent = "" if body is None else json.dumps(body)
         answer = Client().generic(method.upper(), where, sent, "application/json", headers=headers)
@@ -88,6 +92,34 @@ class TestSigningUp:
         assert said[0] == said[1]
         assert "There is an account" in letter(cast.ada.email)
         assert User.objects.filter(email_norm=cast.ada.email).count() == 1
+
+    def test_p10_an_address_that_is_taken_costs_as_many_hashes(
+        self, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hashed: list[str] = []
+        encode = MD5PasswordHasher.encode
+
+        def counted(self: MD5PasswordHasher, password: str, salt: str) -> str:
+            hashed.append(password)
+            return encode(self, password, salt)
+
+        monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
+        signed_up(App(), cast.ada.email)
+        for_taken = len(hashed)
+        signed_up(App(), "nobody.yet@example.org")
+        assert (for_taken, len(hashed)) == (1, 2)
+
+    def test_p10_whoever_signed_up_with_a_colleagues_address_gets_nothing_by_their_role(self) -> None:
+        signed_up(App(), "sam@example.org")
+        staff.give(address="sam@example.org", role=OPERATOR, by="command")
+        desk, app = Client(), App()
+        form = {"username": "sam@example.org", "password": PASSWORD}
+        assert desk.post("/admin/login/", form).status_code == 200, "shown again"
+        assert app.post("auth/login", email="sam@example.org", password=PASSWORD).status_code == 400
+        assert "sessionid" not in desk.cookies
+        app.post("auth/password/request", email="sam@example.org")
+        app.post("auth/password/reset", key=code_in(letter("sam@example.org")), password=NEW_PASSWORD)
+        assert desk.post("/admin/login/", form | {"password": NEW_PASSWORD}).status_code == 302, "it is Sam's now"
 
     @pytest.mark.parametrize("password", ["short", "password1234"])
     def test_p10_a_weak_password_is_refused(self, password: str) -> None:

@@ -10,6 +10,7 @@ from allauth.headless.base.response import ConflictResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.http import HttpRequest
@@ -31,6 +32,14 @@ class AccountAdapter(DefaultAccountAdapter):
         """Tell where the request comes from, by the same rule as the lockout."""
         return origin_of(request) or "0.0.0.0"  # noqa: S104 - nobody listens there: it names whoever has no address
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Leave counting wrong passwords to the lockout: the library would lock out an account from everywhere."""
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """Tell who signed up before, and take as long as hashing the password of somebody new."""
+        make_password("the time that it takes")
+        super().send_account_already_exists_mail(email)
+
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         """Save who signed up, with an address that is still to be proven; raises ImmediateHttpResponse when it is taken."""
         user.full_name = form.cleaned_data["full_name"]
@@ -42,6 +51,9 @@ class AccountAdapter(DefaultAccountAdapter):
             # Two signed up with it at the same moment.
             raise ImmediateHttpResponse(ConflictResponse(request)) from error
         return saved
+
+    def add_message(self, *args: Any, **kwargs: Any) -> None:
+        """Leave it to our pages to say what was done, in their own words."""
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Hand the letter over to be posted: an answer takes as long for those whom we know as for others."""
@@ -58,6 +70,11 @@ class FactorAdapter(DefaultMFAAdapter):
     def decrypt(self, encrypted_text: str) -> str:
         """Decrypt with whichever key it was; raises cryptography.fernet.InvalidToken."""
         return _keys().decrypt(encrypted_text.encode()).decode()
+
+
+def note_proof(sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
+    """Receive another password that was chosen with a code: whoever sent it has read a letter at the address."""
+    User.objects.filter(pk=user.pk, unproven_address=F("email_norm")).update(unproven_address=None)
 
 
 def _keys() -> MultiFernet:

@@ -76,7 +76,7 @@ def note(request: HttpRequest, form: Any) -> None:
 
 
 def note_shown(session: SessionBase, person: User) -> None:
-    """Note in a session that its factor was shown just now, without a code: for the acceptance cast alone."""
+    """Note in a session that its factor was shown just now, without a code: for whoever has just set it up, and for the acceptance cast."""
     record_authentication(SimpleNamespace(session=session), person, method="mfa")
 
 
@@ -96,14 +96,27 @@ def withdraw(*, person_id: int) -> bool:
 
 
 def note_sign_in(sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
-    """Receive a sign-in: note that its factor is still to be shown."""
+    """Receive a sign-in: note that its factor is still to be shown; until then wrong codes and passwords count on."""
     if _shown_at(user, request.session) is None and is_enrolled(user.pk):
         request.session[OWED] = True
+    else:
+        lockout.forget(request, user.email)
+
+
+def note_code(sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
+    """Receive a right code: what was wrong before is forgotten."""
+    lockout.forget(request, user.email)
 
 
 def count_wrong_code(sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
     """Receive a wrong code: count it as a wrong password."""
     user_login_failed.send(sender=__name__, credentials={"username": user.email}, request=request)
+
+
+def note_set_up(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
+    """Receive a factor that was set up: that took a code of it."""
+    if authenticator.type == Authenticator.Type.TOTP:
+        note_shown(request.session, user)
 
 
 def end_other_sessions(sender: Any, request: HttpRequest, user: User, **more: Any) -> None:

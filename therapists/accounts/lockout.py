@@ -9,6 +9,7 @@ from axes.backends import AxesStandaloneBackend
 from axes.handlers.proxy import AxesProxyHandler
 from axes.models import AccessAttempt
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.db.models import Max
 from django.http import HttpRequest
 from django.utils import timezone
@@ -29,6 +30,19 @@ class Lockout(AxesStandaloneBackend):
             super().authenticate(request, username, password, **named)
 
 
+class Passwords(ModelBackend):
+    """
+    Whoever knows the password, as the source has it now.
+
+    Whoever signed up with somebody's address has not become that colleague by being given their role: without a proof
+    of the address nobody is let in as staff, at whatever door.
+    """
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        """Tell whether somebody may be let in at all, now and at each request."""
+        return super().user_can_authenticate(user) and not (user.is_staff and user.is_unproven)
+
+
 def account_of(request: HttpRequest, credentials: Mapping[str, Any] | None) -> str | None:
     """Give the account that is tried. Another spelling of an address is no other account."""
     named = credentials or {}
@@ -45,9 +59,23 @@ def is_locked(request: HttpRequest, address: str) -> bool:
     return True
 
 
+def forget(request: HttpRequest, address: str) -> None:
+    """Forget the wrong tries of an account from where this request comes; for whoever is in with all that they must show."""
+    _tries(request, {"username": address}).delete()
+
+
+def forget_old(*, at: dt.datetime) -> int:
+    """Delete tries that count no longer, with addresses and IP addresses; give how many."""
+    gone, _ = AccessAttempt.objects.filter(attempt_time__lte=at - settings.AXES_COOLOFF_TIME).delete()
+    return int(gone)
+
+
 def seconds_left(request: HttpRequest, credentials: Mapping[str, Any] | None) -> int:
     """Tell how long the account stays locked for where this request comes from; at least one second."""
-    tried = AccessAttempt.objects.filter(username=account_of(request, credentials), ip_address=origin_of(request))
-    last: dt.datetime | None = tried.aggregate(last=Max("attempt_time"))["last"]
+    last: dt.datetime | None = _tries(request, credentials).aggregate(last=Max("attempt_time"))["last"]
     until = (last or timezone.now()) + settings.AXES_COOLOFF_TIME
     return max(1, round((until - timezone.now()).total_seconds()))
+
+
+def _tries(request: HttpRequest, credentials: Mapping[str, Any] | None) -> Any:
+    return AccessAttempt.objects.filter(username=account_of(request, credentials), ip_address=origin_of(request))

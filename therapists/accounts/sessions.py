@@ -21,6 +21,8 @@ class SessionStore(DatabaseStore):
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
         self._row: OpenSession | None = None
+        # An open page looks for news by itself: that is no use, or no session that is left open would ever end.
+        self.is_look = False
 
     @classmethod
     def get_model_class(cls) -> type[OpenSession]:
@@ -57,7 +59,7 @@ class SessionStore(DatabaseStore):
         if now - row.used_at > idle or now - row.began_at > dt.timedelta(hours=settings.STAFF_SESSION_HOURS):
             OpenSession.objects.filter(pk=row.pk).delete()
             self._row = None
-        elif now - row.used_at > min(NOTED_EVERY, idle / 2):
+        elif not self.is_look and now - row.used_at > min(NOTED_EVERY, idle / 2):
             OpenSession.objects.filter(pk=row.pk).update(used_at=now)
             row.used_at = now
 

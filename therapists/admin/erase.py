@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from interventions.admin.sentences import BUSY
 from therapists import erasure
-from therapists.admin import factor
 from therapists.models import User
 
 ITSELF = "You cannot erase yourself while you are signed in. Nothing was changed."
@@ -29,8 +28,6 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404("Nothing is kept under this id.") from error
     words = f"erase {pk}"
     if request.method == "POST":
-        if again := factor.needed_again(request, request.path):
-            return again
         return _erase(request, subject, pk, words)
     context = admin.site.each_context(request) | {
         "title": "Erase a person",

@@ -1,6 +1,8 @@
 """Your sign-in: a page where staff set up their second factor, show it, and end their other sessions."""
 
 import base64
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +28,8 @@ from therapists.accounts import factors, sessions
 AGAIN = "Show your second factor once more, then do it again: nothing was changed yet."
 WRONG_PASSWORD = "The password is wrong. Nothing was changed."  # noqa: S105 - a sentence
 WRONG_CODE = "The code is wrong, or was used already: wait for the next one. Nothing was changed."
+SET_UP = "Your second factor is set up. Your other sessions have ended."
+NEW_CODES = "The recovery codes from before hold no longer."
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -40,6 +44,17 @@ def needed_again(request: HttpRequest, back: str) -> HttpResponse | None:
         return None
     messages.warning(request, AGAIN)
     return HttpResponseRedirect(f"{reverse('own_factor')}?{urlencode({'next': back})}")
+
+
+def asked_for(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let a view be posted to by whoever has shown their factor just now; others are led to show it, and back."""
+
+    @wraps(view)
+    def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        again = needed_again(request, request.path) if request.method == "POST" else None
+        return again or view(request, *args, **kwargs)
+
+    return asked
 
 
 @never_cache
@@ -95,7 +110,7 @@ def _set_up(request: HttpRequest) -> HttpResponse:
         return _shown(request)
     reauthenticate_by_password(request)
     activate_totp(request, form)
-    factors.note_shown(request.session, person)
+    messages.success(request, SET_UP)
     return _shown(request, codes=_codes(person.pk))
 
 
@@ -107,6 +122,7 @@ def _new_codes(request: HttpRequest) -> HttpResponse:
         return again
     reauthenticate_by_password(request)
     generate_recovery_codes(request)
+    messages.success(request, NEW_CODES)
     return _shown(request, codes=_codes(person.pk))
 
 

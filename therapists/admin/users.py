@@ -79,16 +79,17 @@ class Users(PersonAdmin, UserAdmin):  # type: ignore[type-arg]  # the stubs alon
     change_form_outer_after_template = "admin/therapists/user_links.html"
 
     def get_urls(self) -> list[Any]:
-        """Add the address where a person is erased."""
+        """Add the address where a person is erased; whatever is sent to any of them takes a fresh second factor."""
         view = self.admin_site.admin_view(erase.page)
-        return [path("<int:pk>/erase/", view, name="therapists_user_erase"), *super().get_urls()]
+        found = [path("<int:pk>/erase/", view, name="therapists_user_erase"), *super().get_urls()]
+        for one in found:
+            one.callback = factor.asked_for(one.callback)
+        return found
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Offer to change the password, and to erase the person, to those who may."""
-        if request.method == "POST" and (again := factor.needed_again(request, request.path)):
-            return again
         is_one = object_id.isdecimal()
         shown = {
             "password_link": reverse("admin:auth_user_password_change", args=[object_id])

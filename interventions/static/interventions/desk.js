@@ -19,7 +19,7 @@
   const look = async () => {
     if (document.hidden) return false;
     looks += 1;
-    const answer = await fetch(location.href, { credentials: "same-origin" });
+    const answer = await fetch(location.href, { credentials: "same-origin", headers: { "X-Look": "1" } });
     if (!answer.ok) return false;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#kw-item");
     if (!fresh) {

@@ -7,7 +7,7 @@
 
   const look = async (news) => {
     if (document.hidden) return;
-    const answer = await fetch(news.dataset.url, { credentials: "same-origin", redirect: "error" });
+    const answer = await fetch(news.dataset.url, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } });
     if (!answer.ok) return;
     const { text } = await answer.json();
     const said = news.querySelector("span");
