@@ -203,7 +203,8 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }  # fmt: skip
-WHITENOISE_USE_FINDERS = DEBUG
+# Said here, for tests switch DEBUG off later: each client of theirs would look through all files first.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 * 2**20
 
 REST_FRAMEWORK = {
