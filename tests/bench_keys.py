@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -141,7 +141,11 @@ def over_http(port: int, session: str) -> Send:
 
 @contextmanager
 def web() -> Iterator[Copy]:
-    """Run a web process on this process's servers."""
+    """
+    Run a web process on this process's servers, and run it again whenever it ends, as whatever keeps it does.
+
+    Of two deaths of its serving process within some seconds it makes an end of itself.
+    """
     with tempfile.TemporaryDirectory(prefix="keepwell-keys-") as folder:
         Path(folder).chmod(0o755)
         copy = Copy(Path(folder) / "var")
@@ -149,14 +153,18 @@ def web() -> Iterator[Copy]:
         environment |= {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
         with copy.output.open("wb") as output:
             process = subprocess.Popen(
-                command, env=environment | {"SECRET_KEY": settings.SECRET_KEY}, stdout=output, stderr=output, cwd=PROJECT
+                ["sh", "-c", 'while :; do "$@"; done', "sh", *command], env=environment | {"SECRET_KEY": settings.SECRET_KEY},
+                stdout=output, stderr=output, cwd=PROJECT, start_new_session=True,
             )  # fmt: skip
         try:
             until(lambda: _is_live(copy.port), seconds=60, what="A web process")
             yield copy
         finally:
-            process.terminate()
-            process.wait(30)
+            # The loop first, or it would go on.
+            process.kill()
+            os.killpg(process.pid, signal.SIGTERM)
+            until(lambda: not copy.leftovers(), seconds=30, what="The end of the web process")
+            process.wait()
 
 
 def _is_live(port: int) -> bool:
@@ -177,14 +185,21 @@ def killing(copy: Copy, keys: int, kills: int) -> Callable[[int], None]:
     def kill(number: int) -> None:
         if number not in at:
             return
-        master = copy.pid("web")
+        until(lambda: bool(_serving(copy)), seconds=60, what="Somebody to be killed")
         time.sleep(0.01 * (number % 8))  # another moment each time
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        assert children, "nobody was there to be killed"
+        children = _serving(copy)
         for child in children:
-            os.kill(int(child), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
     return kill
+
+
+def _serving(copy: Copy) -> list[str]:
+    master = copy.pid("web")
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return []
 
 
 def figures(costs: dict[str, Sample], calm: Sequence[Reply], killed: Sequence[Reply], kills: int) -> list[Figure]:
@@ -199,8 +214,8 @@ def figures(costs: dict[str, Sample], calm: Sequence[Reply], killed: Sequence[Re
             extra <= MOST_MS and ratio <= MOST_RATIO,
         ),
         Figure(
-            "50 at once with one key, 200 keys; p99 of a reply", f"one effect and the same bytes; ≤ {BURST_MS} ms",
-            f"one effect each, the same bytes; {p99:.0f} ms", p99 <= BURST_MS,
+            "many at once with one key; p99 of a reply", f"one effect and the same bytes; ≤ {BURST_MS} ms",
+            f"one effect each, the same bytes for {len(calm)} replies; {p99:.0f} ms", p99 <= BURST_MS,
         ),
         Figure(
             f"the same, the web killed {kills} times", "one effect and the same bytes",
