@@ -11,7 +11,8 @@ from interventions import causes
 from interventions.api.base import ApiView, Key
 from interventions.models import Cause, Intervention, KeyedRequest, RetryRun
 from tests import appointments, fakes
-from tests.contract.test_api_permissions import TABLE, ask, booked, views
+from tests.authorization import API, WHO
+from tests.contract.test_api_permissions import ask, booked, views
 from tests.factories import Cast, UserFactory
 from therapists.models import Booking, CreditEntry, Enrollment, UserType
 from therapists.roles import LEAD
@@ -43,16 +44,17 @@ def test_p5_every_unsafe_address_has_one_effect_and_one_answer(cast: Cast, caplo
     lead = UserFactory.create(user_type=UserType.STAFF, is_staff=True)
     lead.groups.add(Group.objects.get(name=LEAD))
     tried = 0
-    for number, (method, address, body, statuses) in enumerate(TABLE):
+    for number, (method, address, body, statuses) in enumerate(API):
+        of = dict(zip(WHO, statuses, strict=True))
         if (
             method == "GET"
-            or (statuses[5] >= 300 and statuses[1] >= 300)
+            or (of["lead"] >= 300 and of["therapist"] >= 300)
             or address.startswith(("/api/v1/auth/", "/api/v1/applications/"))
         ):
             continue
         tried += 1
         client = Client()
-        client.force_login(lead if statuses[5] < 300 else cast.ada)
+        client.force_login(lead if of["lead"] < 300 else cast.ada)
         named = address.format(**objects(cast), booking=booked(cast).pk if "{booking}" in address else 0)
         line, key = f"{method} {address}", f"k-{number}"
         first, again = (ask(client, method, named, body, key=key) for _ in range(2))

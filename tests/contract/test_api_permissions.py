@@ -1,6 +1,5 @@
-"""P10: who reaches what. One table; every address of the API stands in it."""
+"""P10: who reaches what over the API, by the one table; every address stands in it."""
 
-import datetime as dt
 import json
 import re
 import uuid
@@ -13,88 +12,24 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from interventions import causes
-from interventions.models import Cause, Intervention, RetryRun
+from interventions.models import Cause, Intervention, KeyedRequest, RetryRun
 from tests import appointments, fakes
-from tests.appointments import slot
+from tests.authorization import API, ELSEWHERE, PAGE, WHO, page
 from tests.factories import Cast, UserFactory
 from therapists.models import Booking, Enrollment, Status, User, UserType
 from therapists.roles import LEAD, OPERATOR, READ_ONLY
-
-WHO = ("anonymous", "therapist", "client", "read-only", "operator", "lead")
-ITEM = "/api/v1/interventions/{item}/"
-TOMORROW = (timezone.now() + dt.timedelta(days=1)).isoformat()
-# Method and address, what is sent, and the status for each of WHO.
-TABLE = [
-    ("GET", "/api/v1/therapists/me/", None, (401, 200, 404, 404, 404, 404)),
-    ("PATCH", "/api/v1/therapists/me/", {"bio": "mine"}, (401, 200, 404, 404, 404, 404)),
-    ("DELETE", "/api/v1/therapists/me/", {"password": "not this"}, (401, 403, 403, 409, 409, 409)),
-    ("GET", "/api/v1/therapists/me/export/", None, (401, 200, 200, 200, 200, 200)),
-    ("GET", "/api/v1/therapists/me/sync/", None, (401, 200, 404, 404, 404, 404)),
-    ("POST", "/api/v1/therapists/me/sync/", {}, (401, 200, 404, 404, 404, 404)),
-    ("DELETE", "/api/v1/therapists/me/avatar/", None, (401, 200, 404, 404, 404, 404)),
-    ("GET", "/api/v1/enrollments/", None, (401, 403, 403, 200, 200, 200)),
-    ("POST", "/api/v1/enrollments/{enrollment}/decision/", {"decision": "suspend"}, (401, 403, 403, 403, 403, 200)),
-    ("POST", "/api/v1/enrollments/999999/decision/", {"decision": "suspend"}, (401, 403, 403, 403, 403, 404)),
-    ("GET", "/api/v1/interventions/", None, (401, 403, 403, 200, 200, 200)),
-    ("GET", ITEM, None, (401, 403, 403, 200, 200, 200)),
-    ("GET", f"/api/v1/interventions/{uuid.UUID(int=1)}/", None, (401, 403, 403, 404, 404, 404)),
-    ("POST", ITEM + "retry/", {}, (401, 403, 403, 403, 200, 200)),
-    # Both sides are equal, so whoever may resolve needs no right to accept.
-    ("POST", ITEM + "resolve/", {}, (401, 403, 403, 403, 200, 200)),
-    ("GET", "/api/v1/causes/", None, (401, 403, 403, 200, 200, 200)),
-    ("GET", "/api/v1/causes/{cause}/", None, (401, 403, 403, 200, 200, 200)),
-    ("POST", "/api/v1/causes/{cause}/retry/", {}, (401, 403, 403, 403, 202, 202)),
-    ("POST", "/api/v1/causes/{cause}/acknowledge/", {}, (401, 403, 403, 403, 200, 200)),
-    # Nobody has taken it, or put it off.
-    ("POST", "/api/v1/causes/{cause}/hand-back/", {}, (401, 403, 403, 403, 409, 409)),
-    ("POST", "/api/v1/causes/{cause}/snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 200, 200)),
-    ("POST", "/api/v1/causes/{cause}/unsnooze/", {}, (401, 403, 403, 403, 409, 409)),
-    (
-        "POST",
-        "/api/v1/causes/{cause}/ignore/",
-        {"until": TOMORROW, "reason": "A known one."},
-        (401, 403, 403, 403, 403, 200),
-    ),
-    ("POST", "/api/v1/causes/{cause}/unignore/", {}, (401, 403, 403, 403, 403, 409)),
-    ("POST", "/api/v1/causes/{cause}/note/", {"note": "Ask them."}, (401, 403, 403, 403, 200, 200)),
-    ("POST", ITEM + "assign/", {}, (401, 403, 403, 403, 200, 200)),
-    ("POST", ITEM + "hand-back/", {}, (401, 403, 403, 403, 409, 409)),
-    ("POST", ITEM + "snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 200, 200)),
-    ("POST", ITEM + "unsnooze/", {}, (401, 403, 403, 403, 409, 409)),
-    ("GET", "/api/v1/operations/{key}/", None, (401, 404, 404, 404, 404, 404)),
-    ("POST", "/api/v1/runs/", {"target": "therapist_profiles"}, (401, 403, 403, 403, 202, 202)),
-    ("GET", "/api/v1/runs/{run}/", None, (401, 403, 403, 200, 200, 200)),
-    ("POST", "/api/v1/runs/{run}/pause/", {}, (401, 403, 403, 403, 200, 200)),
-    # Nobody has paused it.
-    ("POST", "/api/v1/runs/{run}/resume/", {}, (401, 403, 403, 403, 409, 409)),
-    ("POST", "/api/v1/runs/{run}/cancel/", {}, (401, 403, 403, 403, 200, 200)),
-    ("GET", "/api/v1/directory/", None, (200, 200, 200, 200, 200, 200)),
-    ("GET", "/api/v1/directory/{ada}/", None, (200, 200, 200, 200, 200, 200)),
-    ("POST", "/api/v1/applications/", {"email": "new@example.org", "full_name": "New"}, (202, 202, 202, 202, 202, 202)),
-    ("GET", "/api/v1/bookings/", None, (401, 200, 200, 200, 200, 200)),
-    # Whom a client may book is tested with the bookings: there is no such therapist.
-    ("POST", "/api/v1/bookings/", {"therapist_id": 999_999} | slot(), (401, 403, 409, 403, 403, 403)),
-    # It is another client's; the therapist is one of its two.
-    ("POST", "/api/v1/bookings/{booking}/confirm/", {}, (401, 200, 404, 404, 404, 404)),
-    ("POST", "/api/v1/bookings/{booking}/cancel/", {}, (401, 200, 404, 404, 404, 404)),
-    ("GET", "/api/v1/credits/", None, (401, 200, 200, 200, 200, 200)),
-    ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 404)),
-    ("GET", "/health/", None, (401, 403, 403, 200, 200, 200)),
-    ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204)),
-    ("DELETE", "/api/v1/auth/sessions/", None, (401, 204, 204, 204, 204, 204)),
-]
-# Open to everybody, and tested where they are told; PUT of an avatar needs a file and is tested with the avatar.
-ELSEWHERE = {"POST /api/v1/auth/session/", "PUT /api/v1/therapists/me/avatar/"}
 
 
 def caller(who: str, cast: Cast) -> User | None:
     if who == "anonymous":
         return None
-    if who == "therapist":
-        return cast.ada
+    if who.endswith("therapist"):
+        return cast.ada if who == "therapist" else cast.ben
     if who == "client":
         return UserFactory.create(user_type=UserType.CLIENT)
-    person = UserFactory.create(user_type=UserType.STAFF, is_staff=True)
+    person = UserFactory.create(user_type=UserType.STAFF, is_staff=True, is_superuser=who == "superuser")
+    if who == "superuser":
+        return person
     person.groups.add(Group.objects.get(name={"read-only": READ_ONLY, "operator": OPERATOR, "lead": LEAD}[who]))
     return person
 
@@ -104,9 +39,7 @@ def ask(client: Client, method: str, address: str, body: object, *, key: str = "
     return client.generic(method, address, sent, "application/json", headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("method", "address", "body", "statuses"), TABLE, ids=lambda v: v if isinstance(v, str) else ""
-)
+@pytest.mark.parametrize(("method", "address", "body", "statuses"), API, ids=lambda v: v if isinstance(v, str) else "")
 def test_each_reaches_what_is_theirs_and_nothing_else(
     method: str, address: str, body: object, statuses: tuple[int, ...], cast: Cast
 ) -> None:
@@ -116,6 +49,7 @@ def test_each_reaches_what_is_theirs_and_nothing_else(
             Booking.objects.all().delete()
             Intervention.objects.all().delete()
             Cause.objects.all().delete()
+            KeyedRequest.objects.all().delete()
 
 
 def expect(status: int, who: str, method: str, address: str, body: object, cast: Cast) -> None:
@@ -129,8 +63,12 @@ def expect(status: int, who: str, method: str, address: str, body: object, cast:
     run = RetryRun.objects.create(title="x", state="running", asked_by="system", asked_at=item.timestamp)
     cause = causes.ensure(fingerprint=item.cause, at=timezone.now())
     assert cause is not None
+    if "{key}" in address:
+        KeyedRequest.objects.create(
+            id=uuid.uuid4(), person_id=cast.ada.pk, key="adas", method="PATCH", route="/", digest=""
+        )
     named = address.format(
-        item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk, ada=cast.ada.pk, key="none",
+        item=item.pk, enrollment=enrollment.pk, run=run.pk, cause=cause.pk, ada=cast.ada.pk, key="adas",
         booking=booked(cast).pk if "{booking}" in address else 0,
     )  # fmt: skip
     answer = ask(client, method, named, body, key="" if method == "GET" else str(uuid.uuid4()))
@@ -183,8 +121,12 @@ def test_permission_is_read_from_the_source_at_every_request(cast: Cast) -> None
     assert client.get("/api/v1/interventions/").status_code == 401
 
 
+def test_the_page_shows_the_table_as_it_is() -> None:
+    assert PAGE.read_text() == page(), "python -m tests.authorization writes it anew"
+
+
 def test_every_address_of_the_api_stands_in_the_table() -> None:
-    told = {f"{method} {address}" for method, address, *_ in TABLE} | ELSEWHERE
+    told = {f"{method} {address}" for method, address, *_ in API} | ELSEWHERE
     shapes = {re.sub(r"\{\w+\}", "*", line) for line in told}
     assert set(_addresses()) - shapes == set()
 

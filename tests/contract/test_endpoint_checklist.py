@@ -28,7 +28,8 @@ from interventions.api.base import ApiView
 from interventions.models import Intervention, KeyedRequest, RetryRun
 from sync import delivery
 from tests import fakes
-from tests.contract.test_api_permissions import TABLE, WHO, booked, caller
+from tests.authorization import API, WHO
+from tests.contract.test_api_permissions import booked, caller
 from tests.contract.test_api_problems import problem
 from tests.factories import PASSWORD, Cast
 from therapists.models import Enrollment
@@ -106,10 +107,10 @@ def served() -> dict[str, Any]:
     return found
 
 
-def picture() -> bytes:
+def picture(**beside: str) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (30, 20), "red").save(out, "PNG")
-    return encode_multipart(BOUNDARY, {"image": SimpleUploadedFile("me.png", out.getvalue(), "image/png")})
+    return encode_multipart(BOUNDARY, beside | {"image": SimpleUploadedFile("me.png", out.getvalue(), "image/png")})
 
 
 @pytest.fixture
@@ -125,10 +126,10 @@ def endpoints(cast: Cast, settings: Any, tmp_path: Any) -> list[Endpoint]:
     enrollment = Enrollment.objects.get(user=cast.ada)
     named = {
         "item": item.pk, "run": run.pk, "cause": cause.pk, "enrollment": enrollment.pk, "ada": cast.ada.pk,
-        "booking": booked(cast).pk,
+        "booking": booked(cast).pk, "key": "adas",
     }  # fmt: skip
     KeyedRequest.objects.create(
-        id=uuid.uuid4(), person_id=cast.ada.pk, key="none", method="PATCH", route="/", digest=""
+        id=uuid.uuid4(), person_id=cast.ada.pk, key="adas", method="PATCH", route="/", digest=""
     )  # fmt: skip
     clients = {"anonymous": Client(raise_request_exception=False)}
 
@@ -148,14 +149,11 @@ def endpoints(cast: Cast, settings: Any, tmp_path: Any) -> list[Endpoint]:
         "POST /api/v1/credits/": Endpoint(
             "POST /api/v1/credits/", "/api/v1/credits/", client_of("lead"), {"person_id": cast.ben.pk, "amount": 1}
         ),
-        "GET /api/v1/operations/*/": Endpoint(
-            "GET /api/v1/operations/*/", "/api/v1/operations/none/", client_of("therapist"), None
-        ),
         "PUT /api/v1/therapists/me/avatar/": Endpoint(
             "PUT /api/v1/therapists/me/avatar/", "/api/v1/therapists/me/avatar/", client_of("therapist"), None
         ),
     }  # fmt: skip
-    for method, address, body, statuses in TABLE:
+    for method, address, body, statuses in API:
         name = f"{method} {re.sub(r'[{][a-z]+[}]', '*', address)}"
         may = [who for who, status in zip(WHO, statuses, strict=True) if status not in {401, 403, 404}]
         if may and name in served():
@@ -197,6 +195,9 @@ def test_refuses_what_it_does_not_know_and_says_what(endpoints: list[Endpoint]) 
             problem(one.ask("{"), 400, "parse_error")
             problem(one.ask("[1]"), 400, "invalid")
             problem(one.ask(large), 413, "too_large")
+        else:
+            unknown = problem(one.ask(picture(no_such_field="1"), MULTIPART_CONTENT), 400, "invalid")
+            assert [(e["field"], e["code"]) for e in unknown["errors"]] == [("no_such_field", "unknown_field")]
         problem(one.ask("x=1", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")
 
 
