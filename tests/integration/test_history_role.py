@@ -21,7 +21,7 @@ from therapists.models import Enrollment
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
-APP, OWNER = "keepwell_app", "keepwell_owner"
+APP, WORKER, OWNER = "keepwell_app", "keepwell_worker", "keepwell_owner"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def grants(transactional_db: None) -> Iterator[None]:
     fakes.sql(documented)
     yield
     fakes.sql("RESET ROLE")
-    for role in (APP, OWNER):
+    for role in (WORKER, APP, OWNER):
         fakes.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
@@ -45,8 +45,8 @@ def app(grants: None) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def as_the_role() -> Iterator[None]:
-    fakes.sql(f"SET ROLE {APP}")
+def as_the_role(role: str = APP) -> Iterator[None]:
+    fakes.sql(f"SET ROLE {role}")
     try:
         yield
     finally:
@@ -116,6 +116,19 @@ class TestTheRole:
         assert History.objects.filter(actor=f"user:{cast.sam.pk}", action="retry").exists()
         assert not Enrollment.objects.filter(user=second).exists()
         assert fakes.states(cast.ada.pk)["therapist_profiles"] == "in_sync"
+
+    def test_p7_of_the_workers_works_and_can_change_no_line_either(self, grants: None, cast: Cast) -> None:
+        History.objects.create(actor="user:1", action="retry", object_type="intervention", object_id="1")
+        fakes.settled()
+        with as_the_role(WORKER):
+            for task in (tasks.sweep, tasks.audit, tasks.audit_recent, tasks.link, tasks.advance_runs, tasks.prune):
+                task()
+        with psycopg.connect(fakes.database_url(), autocommit=True) as own:
+            own.execute(f"SET SESSION AUTHORIZATION {WORKER}")
+            for statement in (*WRITES, *WAYS_ROUND):
+                with pytest.raises(psycopg.Error):
+                    own.execute(statement)
+        assert History.objects.filter(actor="user:1").count() == 1
 
 
 class TestTheCheck:
