@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify coverage lock screenshots mutants storm state-machine clean
+.PHONY: help run test verify coverage lock screenshots mutants storm state-machine fuzz clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make mutants      break the code on purpose and see whether a test notices'
 	@echo 'make storm        kill real processes and servers beside writers, and count what is lost (STORM_KILLS=2000)'
 	@echo 'make state-machine  play every order of events against the engine (STATE_MACHINE_EXAMPLES=1000)'
+	@echo 'make fuzz         ask everything of the API for what schemathesis makes up, as every role (FUZZ_EXAMPLES=100)'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
 
 # One simple command, so that make starts it without a shell between: who kills make stops Keepwell.
@@ -75,6 +76,9 @@ storm: $(DEVELOPMENT)
 state-machine: $(DEVELOPMENT)
 	@STATE_MACHINE_EXAMPLES=$${STATE_MACHINE_EXAMPLES:-1000} \
 		$(BIN)/python -m pytest tests/concurrency/test_state_machine.py -q
+
+fuzz: $(DEVELOPMENT)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest tests/contract/test_fuzzing.py -q -s -p no:randomly
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -19,14 +19,29 @@ from interventions.api.envelope import Standing, answered
 from interventions.api.keys import Key as Key
 from interventions.api.parsers import BoundedJSONParser
 from interventions.api.problems import MEDIA_TYPE
-from interventions.api.serializers import ProblemSerializer
+from interventions.api.serializers import ProblemSerializer, Strict
 from interventions.idempotency import Asked
 
-KEY_PROBLEMS = {"409": "in_flight: the same request is under way.", "422": "key_reused: the key was another request's."}
+KEY_PROBLEMS = {
+    "409": "in_flight: the same request is under way. Other codes: it contradicts how things stand.",
+    "422": "key_reused: the key was another request's.",
+}
+ANY_PROBLEMS = {
+    "400": "invalid, and other codes: something in the request cannot be accepted; `errors` says what.",
+    "406": "not_acceptable: answers are JSON.",
+    "429": "throttled: the caller, or too many wrong tries; `Retry-After` says when to ask again.",
+    "503": "unavailable: it cannot be read or saved right now; `Retry-After` says when to ask again.",
+}
+CALLER_PROBLEMS = {
+    "401": "not_authenticated, session_expired: sign in.",
+    "403": "permission_denied: it is not the caller's to do. csrf_failed: the session's token is missing.",
+}
+BODY_PROBLEMS = {"413": "too_large: the body is.", "415": "unsupported_media_type: the body is of another type."}
+NO_SUCH = {"404": "not_found: there is nothing here, or it is not the caller's to see."}
 
 
 class ProblemSchema(AutoSchema):
-    """Documents the problem that every operation may answer, and what a key means to it."""
+    """Documents each problem that an operation may answer, and what a key means to it; refuses fields that are not named."""
 
     def get_override_parameters(self) -> list[Any]:
         """Add the headers of keys to what a view documents."""
@@ -37,10 +52,32 @@ class ProblemSchema(AutoSchema):
         found = self._get_response_for_code(  # type: ignore[no-untyped-call]
             ProblemSerializer, "default", [MEDIA_TYPE], direction
         )
-        if self._is_unsafe and self._key is not Key.IGNORED:
-            for code, told in KEY_PROBLEMS.items():
-                bodies.setdefault(code, found | {"description": told})
+        for code, told in self._problems().items():
+            bodies.setdefault(code, found | {"description": told})
         return bodies | {"default": found | {"description": "What went wrong, and what to do."}}
+
+    def _problems(self) -> dict[str, str]:
+        """Give the refusals that an operation of this kind has, by status."""
+        told = dict(ANY_PROBLEMS)
+        if self.get_auth():
+            told |= CALLER_PROBLEMS
+        if "{" in self.path:
+            told |= NO_SUCH
+        if self._is_unsafe:
+            told |= BODY_PROBLEMS
+            told |= {} if self._key is Key.IGNORED else KEY_PROBLEMS
+        return told | getattr(self.view, "problems", {})
+
+    def _get_request_body(self, direction: Any = "request") -> Any:
+        found = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        if found and "minProperties" in getattr(self.get_request_serializer(), "documented", {}):
+            found["required"] = True
+        return found
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        found = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        strict = {"additionalProperties": False}
+        return found | strict | serializer.documented if isinstance(serializer, Strict) else found
 
     @property
     def _is_unsafe(self) -> bool:
@@ -65,6 +102,8 @@ class ApiView(APIView):
     key: ClassVar[Key] = Key.OPTIONAL
     # Methods after which there is no caller any more whose key it could be.
     keyless: ClassVar[frozenset[str]] = frozenset()
+    # Problems that its operations have beside those of their kind, by status, for the documents.
+    problems: ClassVar[dict[str, str]] = {}
     # The row that this request's answer belongs to, once its write is committed.
     _row: UUID | None = None
 

@@ -29,6 +29,7 @@ KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 # Visible ASCII as it is; or the quoted string of a structured field, in which quotes and backslashes are escaped.
 _PLAIN = re.compile(r"[!#-+\--:<-\[\]-~]+")
 _QUOTED = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')
+PATTERN = r"""^(?:[!#-+\--:<-\[\]-~]{1,200}|"(?:[!#-\[\]-~]|\\["\\]){1,200}")$"""
 SUCCESSES = ["200", "201", "202", "204"]
 
 
@@ -116,7 +117,7 @@ def documented(key: Key) -> list[OpenApiParameter]:
     told = "Made once for each thing that is to be done once, such as a UUID; quoted or not, as X-Idempotency-Key too."
     return [
         OpenApiParameter(
-            NAMES[0], {"type": "string", "maxLength": LONGEST}, OpenApiParameter.HEADER, description=told,
+            NAMES[0], {"type": "string", "pattern": PATTERN}, OpenApiParameter.HEADER, description=told,
             required=key is Key.REQUIRED,
         ),
         OpenApiParameter(

@@ -16,6 +16,18 @@ class NewestFirst(CursorPagination):
     max_page_size = 100
     ordering: Any = "-id"
 
+    def get_page_size(self, request: Request) -> int:
+        """Read how many rows are asked for; raises ValidationError for what is no number of rows."""
+        given = request.query_params.get(self.page_size_query_param)
+        if given is None:
+            return self.page_size
+        number = given.lstrip("0")
+        if not (number.isascii() and number.isdigit()):
+            raise ValidationError({self.page_size_query_param: ["Give a number of rows, 1 or more."]})
+        return (
+            self.max_page_size if len(number) > len(str(self.max_page_size)) else min(int(number), self.max_page_size)
+        )
+
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Read the cursor; raises ValidationError for one that we never gave."""
         try:
@@ -23,7 +35,7 @@ class NewestFirst(CursorPagination):
             if cursor is not None and cursor.position is not None:
                 self.read_position(str(cursor.position))
         except (NotFound, ValueError, OverflowError) as error:
-            raise ValidationError({"cursor": ["This is no cursor of ours."]}) from error
+            raise ValidationError({"cursor": ["This is no cursor of ours."]}, code="no_cursor") from error
         return cursor
 
     def read_position(self, position: str) -> None:

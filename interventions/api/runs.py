@@ -40,6 +40,8 @@ class RunSerializer(ReadOnly):
 class AskedSerializer(Strict):
     """Which items to retry: those named, or those that match."""
 
+    documented: ClassVar[dict[str, Any]] = {"minProperties": 1}
+
     ids = serializers.ListField(child=serializers.UUIDField(), required=False, min_length=1, max_length=MOST_NAMED)
     cause = serializers.CharField(required=False, max_length=500)
     target = serializers.CharField(required=False, max_length=200)

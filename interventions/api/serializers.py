@@ -1,7 +1,7 @@
 """What every serializer of the API shares: nothing unknown is accepted, text is tidy, and problems have one shape."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils.datastructures import MultiValueDict
 from rest_framework import serializers
@@ -14,6 +14,12 @@ from interventions.typed import tidy
 class Line(serializers.CharField):
     """Text of one line: whatever white space comes in it is single spaces."""
 
+    def to_internal_value(self, data: Any) -> str:
+        """Give the text; raises ValidationError for a number too, which the framework would spell in its own way."""
+        if isinstance(data, int | float):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
 
 class Strict(serializers.Serializer[Any]):
     """
@@ -22,6 +28,9 @@ class Strict(serializers.Serializer[Any]):
     Whoever misspells a field must not be told that it was saved. What is absent stays absent, null stays null and empty
     stays empty: none of them ever stands for another. A text that is not to be trimmed, a password, is left as it is.
     """
+
+    # What the documents say of the whole, beside its fields.
+    documented: ClassVar[dict[str, Any]] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         """Give what was accepted; raises ValidationError that names every fault at once."""
@@ -34,6 +43,9 @@ class Strict(serializers.Serializer[Any]):
                 faults[str(name)] = [ErrorDetail("There is no such field.", code="unknown_field")]
             elif self.fields[name].read_only:
                 faults[str(name)] = [ErrorDetail("This field can only be read.", code="read_only")]
+            elif type(data[name]) in {int, float} and isinstance(self.fields[name], serializers.CharField):
+                # The framework would save 4.4207946e+11 as somebody's telephone.
+                faults[str(name)] = [ErrorDetail(str(self.fields[name].error_messages["invalid"]), code="invalid")]
         try:
             accepted = super().to_internal_value(data)
         except ValidationError as error:

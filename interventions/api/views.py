@@ -36,7 +36,7 @@ ACCEPT = "interventions.accept_difference"
 SAVED_ITEM = {200: envelope_of("Item", ItemDetailSerializer)}
 PAGING = [
     OpenApiParameter("cursor", str, description="Where the page begins; taken from `next` or `previous`."),
-    OpenApiParameter("page_size", int, description="Rows a page, at most 100."),
+    OpenApiParameter("page_size", {"type": "integer", "minimum": 1}, description="Rows a page; more than 100 are 100."),
 ]
 
 

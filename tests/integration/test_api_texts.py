@@ -59,6 +59,12 @@ def test_that_is_absent_null_or_empty_is_each_that(ada: Client, cast: Cast) -> N
     assert refused(ada, full_name="")[0][:2] == ("full_name", "blank")
 
 
+@pytest.mark.parametrize("name", ["full_name", "bio", "phone", "specialization", "email"])
+def test_that_is_a_number_is_refused_and_not_spelled_in_some_way(ada: Client, name: str) -> None:
+    for number in (7, 4.4207946e11):
+        assert [fault[:2] for fault in refused(ada, **{name: number})] == [(name, "invalid")]
+
+
 @pytest.mark.parametrize(
     ("sent", "names"),
     [
@@ -81,6 +87,7 @@ def test_of_a_specialization_may_be_text_a_list_or_json(
 
 def test_of_a_specialization_that_is_none_says_what_to_send(ada: Client) -> None:
     assert refused(ada, specialization=["CBT", 7.5, None, ""]) == [
+        ("specialization.1", "invalid", "Not a valid string."),
         ("specialization.2", "null", "This field may not be null."),
         ("specialization.3", "blank", "This field may not be blank."),
     ]

@@ -11,13 +11,14 @@ from interventions.api.serializers import ProblemSerializer
 from therapists.versions import UNKNOWN, ChangedMeanwhile, Version
 
 _LIST = re.compile(r'(?:W/)?"[!#-~]*"(?:\s*,\s*(?:W/)?"[!#-~]*")*')
+PATTERN = rf"^(?:\*|{_LIST.pattern})$"
 _ONE = re.compile(r'(?:W/)?"[!#-~]*"')
 CHANGED = "changed_since"
 ETAG = OpenApiParameter(
     "ETag", str, OpenApiParameter.HEADER, response=["200"], description="Names the profile as it is shown here."
 )
 IF_MATCH = OpenApiParameter(
-    "If-Match", str, OpenApiParameter.HEADER,
+    "If-Match", {"type": "string", "pattern": PATTERN}, OpenApiParameter.HEADER,
     description="The `ETag` of the profile that you changed. Where somebody has changed the same field since, 412 tells"
     " both values; what they changed beside yours stays. `*`: any.",
 )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, cast
 
 from django.http import Http404
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -54,11 +54,18 @@ class Statement(NewestFirst):
         return found
 
 
+@extend_schema_field(
+    {"type": "integer", "minimum": -credits.MOST_AT_ONCE, "maximum": credits.MOST_AT_ONCE, "not": {"enum": [0]}}
+)
+class Amount(serializers.IntegerField):
+    """So many credits."""
+
+
 class Grant(Strict):
     """To whom, and how many."""
 
     person_id = serializers.IntegerField(min_value=1, max_value=LARGEST_ID)
-    amount = serializers.IntegerField(
+    amount = Amount(
         min_value=-credits.MOST_AT_ONCE, max_value=credits.MOST_AT_ONCE, help_text="Below zero: they are taken back."
     )
 
@@ -82,6 +89,7 @@ class CreditsView(ApiView):
     key: ClassVar[Key] = Key.REQUIRED
     pagination_class = Statement
     needed: ClassVar[dict[str, str]] = {"POST": "therapists.grant_credits"}
+    problems: ClassVar[dict[str, str]] = {"404": "not_found: there is no such person."}
 
     def get_permissions(self) -> Any:
         """Let everybody see their own."""

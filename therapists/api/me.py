@@ -49,6 +49,8 @@ AROUND_BYTES = 64 * 1024
 class TherapistView(ApiView):
     """A view of the caller's own enrollment."""
 
+    problems: ClassVar[dict[str, str]] = {"404": "no_enrollment: the caller is no therapist."}
+
     def translated(self, error: Exception) -> Exception:
         """Answer 404 where the caller is no therapist, and 4xx for an image that is refused."""
         if isinstance(error, Enrollment.DoesNotExist):

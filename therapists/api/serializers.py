@@ -12,6 +12,8 @@ from therapists import queries
 from therapists.models import LONGEST_CAREER_YEARS, Enrollment, Status
 from therapists.operations import Decision
 
+# No white space, and nothing that tidying takes away: whoever reads the documents shall know that too.
+_SEEN = r"[^@\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
 NAMES = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": 100}
 
 
@@ -52,7 +54,10 @@ class ProfileChanges(Strict):
     phone = Line(required=False, allow_null=True, allow_blank=True, max_length=50)
     # No more is asked of its shape: addresses are not ASCII alone.
     email = serializers.RegexField(
-        r"^[^@\s]+@[^@\s]+$", required=False, max_length=320, error_messages={"invalid": "This is no e-mail address."}
+        f"^{_SEEN}+@{_SEEN}+$",
+        required=False,
+        max_length=320,
+        error_messages={"invalid": "This is no e-mail address."},
     )
     # Named, so that whoever sends one is told why it is refused.
     status = serializers.CharField(read_only=True)

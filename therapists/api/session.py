@@ -27,6 +27,7 @@ class SessionView(ApiView):
 
     key: ClassVar[Key] = Key.IGNORED
     lets_half_sessions_end = True
+    problems: ClassVar[dict[str, str]] = {"401": "invalid_credentials, not_authenticated, session_expired: sign in."}
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Ask nobody who they are when they are about to say so."""
