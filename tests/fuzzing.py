@@ -36,6 +36,7 @@ BEYOND_A_SCHEMA = {
     "surrogate_characters_not_allowed": "a text holds no half of a character",
     "empty": "a file holds something",
     "blank": "a text is not of what cannot be seen alone",
+    "changed_since": "an entity tag is of the profile as it stands",
     "key_reused": "a key is new, or comes with the same request again",
     "zone": "a time zone is one that is known here",
     "overflow": "a moment is one that UTC has too",
@@ -115,7 +116,8 @@ class Callers:
     def set(self, case: Any, data: Headers, _: Any) -> None:
         """Sign the example in, and let it name what exists."""
         case.headers.update(data)
-        made_up = crc32(repr((case.path_parameters, case.body)).encode())
+        # What is no JSON, such as a body that is not there, has another repr in each process.
+        made_up = crc32(json.dumps([case.path_parameters, case.body], default=lambda _: "").encode())
         if made_up % 4 == 0:
             return
         kind = case.operation.path.split("/")[3]
