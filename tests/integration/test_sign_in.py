@@ -241,3 +241,14 @@ class TestOneTruthOfAddresses:
         User.objects.filter(pk=person.pk).update(email="now@example.org")
         assert identity.find_by_earlier_address("once@example.org", limit=5) == [person.pk]
         person.delete()
+
+
+def test_p10_the_address_given_up_is_told_once(cast: Cast, client: Client) -> None:
+    client.force_login(cast.ada)
+    before = cast.ada.email
+    for changes in ({"bio": "Other."}, {"email": before}, {"email": "Ada@New.example"}, {"email": "Ada@New.example"}):
+        key = {"Idempotency-Key": "-".join(changes.values()).replace(" ", "")}
+        assert client.patch(ME, changes, "application/json", headers=key).status_code == 200
+    letters.box.wait()
+    (told,) = mail.outbox
+    assert (told.to, "Ada@New.example" in told.body) == ([before], False)

@@ -5,6 +5,7 @@ import queue
 import threading
 
 from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
 
 logger = logging.getLogger(__name__)
 
@@ -58,3 +59,9 @@ box = Letterbox()
 def post(letter: EmailMessage) -> None:
     """Post a letter soon, best effort."""
     box.put(letter)
+
+
+def address_changed(*, before: str) -> None:
+    """Tell the address that an account had until now: its new one may be that of somebody who found a session open."""
+    text = render_to_string("account/email/address_changed_message.txt")
+    post(EmailMessage("The address of your account was changed", text.strip(), to=[before]))

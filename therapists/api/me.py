@@ -19,7 +19,7 @@ from interventions.api.serializers import NoBody, envelope_of
 from sync.api.standing import bounded_read, read_standing
 from sync.fallback import with_graceful_degradation
 from therapists import erasure, exports, images, operations, queries
-from therapists.accounts import factors
+from therapists.accounts import factors, letters
 from therapists.api import conditions
 from therapists.api.answers import current, saved, tagged
 from therapists.api.authentication import session_of
@@ -34,7 +34,7 @@ from therapists.api.serializers import (
     StandingSerializer,
     profile_of,
 )
-from therapists.models import Enrollment
+from therapists.models import Enrollment, User
 from therapists.versions import ChangedMeanwhile
 
 SAVED_PROFILE = {200: envelope_of("Profile", ProfileSerializer)}
@@ -88,10 +88,13 @@ class OwnProfileView(TherapistView):
         """Save what is sent and leave the rest; copies that cannot follow at once follow later."""
         asked = ProfileChanges(data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
+        before = cast("User", request.user).email
         enrollment = operations.edit_profile(
             person_id=_person(request), changes=asked.validated_data, by=actor(request), at=timezone.now(),
             seen=conditions.seen(request),
         )  # fmt: skip
+        if asked.validated_data.get("email", before) != before:
+            letters.address_changed(before=before)
         return saved(enrollment, warnings=unreadable(asked.validated_data.get("specialization")))
 
     @extend_schema(operation_id="me_destroy", request=DeletionWish, responses=DoneSerializer)
