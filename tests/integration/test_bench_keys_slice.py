@@ -16,6 +16,6 @@ def test_p5_the_bench_counts_one_effect_for_each_key(transactional_db: None) -> 
 
     assert sum(not reply.is_replayed for reply in replies) == 2
     assert len(replies) == 16
-    assert len(bench.figures(costs, replies, replies, 0)) == 3
+    assert len(bench.figures(costs, replies, replies, 0)) == 4
     with pytest.raises(AssertionError, match="several ways"):
         bench.bursts([send, lambda key: send(f"{key}-other")], 1)
