@@ -108,11 +108,12 @@ class TestWhatIsNotTaken:
     def test_p7_is_never_called_sent_and_is_tried_again(
         self, board: Board, manner: str, code: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if manner != "refuse":
-            monkeypatch.setattr(channels, "SECONDS", 2)
         board.manner = manner
         alert()
-        taken = fakes.milliseconds(deliveries.send_due)
+        with monkeypatch.context() as impatient:
+            if manner != "refuse":
+                impatient.setattr(channels, "SECONDS", 2)
+            taken = fakes.milliseconds(deliveries.send_due)
         assert taken < 6000
         assert (the().state, the().sent_at) == (AlertState.WAITING, None)
         assert the().trouble == code

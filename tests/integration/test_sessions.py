@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from config import accounts
+from tests import fakes
 from tests.factories import PASSWORD, Cast
 from therapists.accounts import lockout, sessions
 from therapists.models import OpenSession, User
@@ -136,6 +137,17 @@ class TestSessions:
         self.aged(used_at=dt.timedelta(minutes=20))
         client.get(DESK)
         assert OpenSession.objects.get().used_at > timezone.now() - dt.timedelta(minutes=1)
+
+    def test_where_use_cannot_be_noted_the_page_is_shown_all_the_same(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.sam)
+        for used, status in ((dt.timedelta(minutes=2), 200), (dt.timedelta(hours=1), 302)):
+            OpenSession.objects.update(used_at=timezone.now() - used)
+            fakes.sql("SET default_transaction_read_only = on")
+            try:
+                assert client.get("/admin/interventions/intervention/").status_code == status
+            finally:
+                fakes.sql("RESET default_transaction_read_only")
 
     def test_p10_saving_a_session_does_not_prolong_the_day(self, cast: Cast) -> None:
         client = Client()

@@ -1,15 +1,21 @@
 """Sessions in PostgreSQL that know whose they are; those of staff end when nobody uses them, and after a working day."""
 
 import datetime as dt
+import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from therapists.models import OpenSession, SignInNote
+
+logger = logging.getLogger(__name__)
 
 # A session that is used all the time is written once in so long.
 NOTED_EVERY = dt.timedelta(minutes=1)
@@ -57,11 +63,20 @@ class SessionStore(DatabaseStore):
     def _limit(self, row: OpenSession, now: dt.datetime) -> None:
         idle = dt.timedelta(minutes=settings.STAFF_IDLE_MINUTES)
         if now - row.used_at > idle or now - row.began_at > dt.timedelta(hours=settings.STAFF_SESSION_HOURS):
-            OpenSession.objects.filter(pk=row.pk).delete()
+            _try(OpenSession.objects.filter(pk=row.pk).delete)
             self._row = None
         elif not self.is_look and now - row.used_at > min(NOTED_EVERY, idle / 2):
-            OpenSession.objects.filter(pk=row.pk).update(used_at=now)
+            _try(partial(OpenSession.objects.filter(pk=row.pk).update, used_at=now))
             row.used_at = now
+
+
+def _try(write: Callable[[], object]) -> None:
+    """Write what a look at a page may do without: where it cannot be written, the session only ends earlier."""
+    try:
+        with transaction.atomic():
+            write()
+    except (DatabaseError, InterfaceError) as error:
+        logger.info("accounts.session.not_noted", extra={"reason": type(error).__name__})
 
 
 def end_all(*, person_id: int, but: str | None = None) -> int:
