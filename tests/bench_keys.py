@@ -94,7 +94,11 @@ def overhead(rounds: int) -> dict[str, Sample]:
         assert answer.status_code == 200
         return spent
 
-    ways = {BARE: saved_bare, PLAIN: partial(saved, is_keyed=False), KEYED: partial(saved, is_keyed=True)}
+    ways: dict[str, Callable[[], object]] = {
+        BARE: saved_bare,
+        PLAIN: partial(saved, is_keyed=False),
+        KEYED: partial(saved, is_keyed=True),
+    }
     with override_settings(ROOT_URLCONF="tests.bench_keys"):
         return measuring.interleaved(ways, rounds=rounds, warm_up=min(rounds, 20))
 
