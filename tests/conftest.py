@@ -105,12 +105,17 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 def _emptied_between_tests() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: empty_tables())
+    patch.setattr(TransactionTestCase, "_should_reload_connections", lambda self: False)
     yield
     patch.undo()
 
 
 def empty_tables() -> None:
-    """Delete what a test wrote, with every trigger asleep: history refuses to be emptied, and nothing shall be owed."""
+    """
+    Delete what a test wrote, with every trigger asleep: history refuses to be emptied, and nothing shall be owed.
+
+    The session forgets what the test told it, and goes on: a new one would read the catalog anew for an eighth of the time.
+    """
     if (
         connection.connection is not None
         and connection.connection.info.transaction_status is not TransactionStatus.IDLE
@@ -120,7 +125,8 @@ def empty_tables() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")
         cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
-        cursor.execute("RESET session_replication_role; RESET lock_timeout")
+        cursor.execute("DISCARD ALL")
+    connection.init_connection_state()
 
 
 @pytest.fixture(autouse=True)
