@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from tests import oracle
-from tests.processes import PROJECT, Copy, is_alive, until
+from tests.processes import PROJECT, ROLES, Copy, is_alive, until
 from tests.storm.chaos import Chaos
 from tests.storm.journal import ADDRESS, AVATAR, Told, spot
 from tests.storm.pictures import colour_of
@@ -58,6 +58,14 @@ FINAL = {
     "status": "SELECT user_id, status FROM therapist_enrollments",
     ADDRESS: "SELECT id, email FROM users",
     AVATAR: "SELECT user_id, profile_image_url FROM therapist_enrollments",
+}
+# What a storm that did not end well is judged by: rows that are owed, items that are open, and who started when.
+LEFT = {
+    "ledger": "SELECT * FROM contract_sync_state WHERE owed_since IS NOT NULL",
+    "items": "SELECT * FROM contract_interventions WHERE NOT resolved",
+    "debt": "SELECT * FROM sync_debt LIMIT 40",
+    "taken up": "SELECT * FROM sync_batch LIMIT 40",
+    "sessions": "SELECT pid, backend_start, state, wait_event, left(query, 80) FROM pg_stat_activity WHERE datname IS NOT NULL",
 }
 OWED = """
 SELECT (SELECT count(*) FROM sync_debt) + (SELECT count(*) FROM sync_ledger WHERE owed_since IS NOT NULL)
@@ -185,8 +193,25 @@ class Storm:
             time.sleep(0.5)
         return time.monotonic() - began
 
+    def _left(self) -> Iterator[str]:
+        """Tell what is not done yet, and what became of the processes."""
+        yield f"web answers: {self._status()}; pids: { {role: self.copy.pid(role) for role in ROLES} }"
+        yield _supervisor_told(self.copy.var_dir)
+        with self.sql() as connection:
+            for what, query in LEFT.items():
+                yield f"{what}: {connection.execute(query).fetchall()}"
+
+    def _status(self) -> int | str:
+        try:
+            return self.call("GET", "therapists/me/sync/", "ada")
+        except OSError as error:
+            return repr(error)
+
     def _judge(self, verdict: Verdict) -> None:
-        verdict.figures["seconds until all was equal"] = round(self.calm_down(), 1)
+        took = self.calm_down()
+        verdict.figures["seconds until all was equal"] = round(took, 1)
+        if took >= CALM_SECONDS:
+            print("\n".join(self._left()))
         told = Told()
         for journal in sorted(self.folder.glob("*.journal")):
             told.read(journal)
@@ -241,6 +266,11 @@ class Storm:
         return {name: value for name, value in environment.items() if name != "ALLOW_FAILPOINTS"} | {
             "PATH": os.environ["PATH"]
         }
+
+
+def _supervisor_told(var_dir: Path) -> str:
+    """Give the last lines of supervisor's log: who ended, and how."""
+    return "\n".join((var_dir / "log" / "supervisord.log").read_text(errors="replace").splitlines()[-40:])
 
 
 def _asked(starter: "subprocess.Popen[bytes]", line: str) -> int:
