@@ -81,13 +81,14 @@ def edit_profile(
         if seen is not None:
             versions.refuse_changed(person_id=person_id, changes=changes, seen=seen)
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
-        user = _edited_user(person_id, changes, by)
+        user = _edited_user(person_id, changes, by) if changes.keys() & {NAME, EMAIL} else None
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
-        rows = Enrollment.objects.select_for_update(no_key=True) if facts else Enrollment.objects.all()
+        rows = Enrollment.objects.select_related("user")
+        rows = rows.select_for_update(of=("self",), no_key=True) if facts else rows
         enrollment = rows.get(user_id=person_id)
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
-        enrollment.user = user
+        enrollment.user = user or enrollment.user
         _remember(enrollment, with_user=True)
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
     return enrollment
