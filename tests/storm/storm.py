@@ -36,7 +36,7 @@ SETTINGS = {
     # A lock on a whole copy may open its breaker; the probe comes after a minute by default, and later each time.
     "SYNC_BREAKER_PROBE_SECONDS": "1", "SYNC_BREAKER_PROBE_CAP_SECONDS": "5",
 }  # fmt: skip
-# What is owed when the trouble ends is in line within this time, staff's retry of items included.
+# What is owed when the trouble has ended and everybody runs again is in line within this time, staff's retry included.
 CALM_SECONDS = 30.0
 PEOPLE_SQL = """
 WITH made AS (
@@ -179,9 +179,17 @@ class Storm:
             return int(answer.status)
 
     def calm_down(self) -> float:
-        """Wait until nothing differs and nothing is owed, with staff's retry once; give the seconds that it took."""
-        began = time.monotonic()
+        """
+        Wait until nothing differs and nothing is owed, with staff's retry of items; give the seconds that it took.
+
+        They count from when everybody who was killed last is there again: how long a process takes to start is the
+        machine's matter.
+        """
         until(lambda: any(self._is_answering()), seconds=30, what="PostgreSQL")
+        with self.sql() as connection:
+            ended = connection.execute("SELECT clock_timestamp()").fetchone()
+        until(lambda: all(self._are_back(ended)), seconds=60, what="The web and a worker")
+        began = time.monotonic()
         while time.monotonic() - began < CALM_SECONDS:
             with suppress(psycopg.Error), self.sql() as connection:
                 if (
@@ -231,6 +239,12 @@ class Storm:
     def _is_answering(self) -> Iterator[bool]:
         with suppress(psycopg.Error), self.sql():
             yield True
+
+    def _are_back(self, since: "tuple[Any, ...] | None") -> Iterator[bool]:
+        yield self._status() == 200
+        with self.sql() as connection:
+            lives = "SELECT FROM sync_pulse WHERE role = 'worker' AND at > %s"
+            yield bool(connection.execute(lives, since).fetchall())
 
     def _keep_writing(self) -> None:
         """Start every writer, and start anew who was killed; end all when it is calm."""
