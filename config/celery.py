@@ -9,6 +9,7 @@ from celery.signals import beat_init, before_task_publish, task_postrun, task_pr
 from django.db import close_old_connections
 from kombu.connection import Connection
 
+from interventions.correlation import is_harmless, request_id
 from sync.pulse import BEAT, WORKER, pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -37,6 +38,30 @@ class WatchfulAMQP(AMQP):
 app = Celery("keepwell", amqp=WatchfulAMQP)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@before_task_publish.connect(dispatch_uid="keepwell.correlation")
+def name_request(headers: Any = None, **_: Any) -> None:
+    """Send along for whose request a task is rung: the id alone, and nothing where it is nobody's."""
+    if isinstance(headers, dict) and (found := request_id.get()):
+        headers["request_id"] = found
+
+
+@task_prerun.connect(dispatch_uid="keepwell.correlation.begins")
+def take_up_request(task_id: str = "", task: Any = None, **_: Any) -> None:
+    """
+    Let what a task logs and writes into history stand under the id of the request that rang, else under its own.
+
+    Whoever can write to the broker may send anything: what could not be such an id is none.
+    """
+    given = getattr(getattr(task, "request", None), "request_id", None)
+    request_id.set(given if is_harmless(given) else task_id.replace("-", ""))
+
+
+@task_postrun.connect(dispatch_uid="keepwell.correlation.ends")
+def put_down_request(**_: Any) -> None:
+    """Let nothing that comes between two tasks stand under the first one's id."""
+    request_id.set("")
 
 
 @task_prerun.connect(dispatch_uid="keepwell.sessions")

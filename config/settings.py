@@ -104,6 +104,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "interventions.middleware.RequestId",
+    "interventions.middleware.MeasureRequests",
     "interventions.middleware.CountFailures",
     "interventions.api.outside.ProblemsOnly",
     "django.middleware.security.SecurityMiddleware",
@@ -153,7 +154,7 @@ SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP to the process itself
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]  # probes speak plain HTTP to the process itself
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HSTS_SUBDOMAINS and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -263,4 +264,4 @@ UNFOLD: dict[str, Any] = {
 }  # fmt: skip
 
 LOGGING_CONFIG = "config.logs.configure"
-LOGGING: dict[str, Any] = {"format": LOG_FORMAT, "level": LOG_LEVEL}
+LOGGING: dict[str, Any] = {"format": LOG_FORMAT, "level": LOG_LEVEL, "is_open": DEBUG}

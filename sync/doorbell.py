@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from interventions.correlation import request_id
 from interventions.failpoints import reach
 
 logger = logging.getLogger(__name__)
@@ -15,11 +16,14 @@ class Doorbell:
 
     `ring()` returns at once whatever the broker does: a frozen one blocks the sending thread alone, and rings that
     come meanwhile become one. A lost ring costs nothing but time; the sweep is the floor.
+
+    What is sent goes under the id of the request that rang; of several that became one, under that of the first.
     """
 
     def __init__(self) -> None:
         self._send: Callable[[], object] | None = None
         self._wanted = threading.Event()
+        self._for = ""
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -29,6 +33,7 @@ class Doorbell:
 
     def ring(self) -> None:
         """Ask for a worker's attention soon."""
+        self._for = self._for or request_id.get()
         self._wanted.set()
         if not self._is_served():
             with self._starting:
@@ -46,6 +51,8 @@ class Doorbell:
             while True:
                 self._wanted.wait()
                 self._wanted.clear()
+                rang, self._for = self._for, ""
+                request_id.set(rang)
                 if self._send is not None:
                     self._try_to_send(self._send)
         finally:
