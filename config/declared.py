@@ -217,6 +217,20 @@ DIGEST_HOUR = ENV.number("DIGEST_HOUR", 7, "The full hour from which on the day'
 DIGEST_ZONE = ENV.one_of_zones("DIGEST_ZONE", "UTC", "The time zone of that hour, as in Europe/Berlin.")
 ALERTS_KEPT_DAYS = ENV.number("ALERTS_KEPT_DAYS", 90, "How long alerts that are over, and digests, are kept.", least=1)
 
+# What monitors are told.
+METRICS_TOKEN = ENV.text(
+    "METRICS_TOKEN",
+    "",
+    "Who sends it as a bearer token may read `/metrics`; empty: this machine alone.",
+    is_secret=True,
+)
+DISK_FREE_PERCENT = ENV.number(
+    "DISK_FREE_PERCENT",
+    10,
+    "Less room on the disk of the spool or of avatars than so many of a hundred is bad.",
+    most=99,
+)
+
 BOOKINGS_OPEN_MOST = ENV.number(
     "BOOKINGS_OPEN_MOST", 100, "Bookings of one client that may wait to be confirmed; more are refused.", least=1
 )

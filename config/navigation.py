@@ -33,6 +33,7 @@ DESK = (
 PAGES = (
     ("Bulk retries", "replay", "admin:retries", "interventions.view_retryrun"),
     ("Repairs", "build", "runs", "sync.view_run"),
+    ("Health", "ecg_heart", "health_page", "interventions.view_intervention"),
     ("Week one", "monitoring", "week", "interventions.view_intervention"),
 )
 PEOPLE = (

@@ -8,8 +8,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from interventions.admin import notices
 from interventions.api import outside
 from interventions.api import urls as interventions
+from sync.admin import health as health_page
 from sync.admin import runs, switching, targets
-from sync.api import health
+from sync.api import health, metrics
 from sync.api.standing import read_standing
 from therapists import images
 from therapists.admin import drill, factor, own, week
@@ -24,6 +25,7 @@ register_converter(notices.Day, "day")
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
     path("admin/drill/", drill.page, name="drill"),
+    path("admin/health/", health_page.page, name="health_page"),
     path("admin/notices/", notices.page, name="notices"),
     path("admin/notices/test/", notices.send_test, name="notices_test"),
     path("admin/notices/<day:day>/", notices.one_digest, name="digest"),
@@ -43,8 +45,9 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     re_path("^api/", outside.no_such_address),
-    path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("health/live", health.live, name="live"),
+    path("health/ready", health.ready, name="ready"),
     path("health/", health.HealthView.as_view(), name="health"),
-    re_path(rf"^media/(?P<name>{images.NAME.pattern})$", media.avatar),
+    path("metrics", metrics.page, name="metrics"),
+    re_path(rf"^media/(?P<name>{images.NAME.pattern})$", media.avatar, name="avatar"),
 ]

@@ -1,6 +1,5 @@
 """Whether this copy can be relied on, and how far behind it is. What cannot be read is red, never 0."""
 
-import datetime as dt
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,16 +7,12 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from interventions import idempotency, spool
-from sync import pulse, queries, triggers
-from sync.models import Belated, Debt, Gap
+from interventions import spool
+from sync import triggers, vitals
+from sync.vitals import postgres
+from sync.vitals.parts import worst
 
 READ_MS = 2_000
-DURABLE = {
-    "fsync": {"on"},
-    "full_page_writes": {"on"},
-    "synchronous_commit": {"on", "local", "remote_write", "remote_apply"},
-}
 
 
 @dataclass(frozen=True)
@@ -41,51 +36,26 @@ def readiness() -> list[Check]:
 
 
 def detail() -> dict[str, object]:
-    """Give what staff look at: how old and how many the owed rows are, the net's parts, the gap. Raises DatabaseError."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
-        oldest, now = queries.oldest_owed(), dt.datetime.now(dt.UTC)
-        net = triggers.status()
-        gap = Gap.objects.filter(audited_at=None).order_by("id").first()
-        return {
-            "oldest_owed_at": oldest and oldest.isoformat(),
-            "oldest_owed_seconds": oldest and round((now - oldest).total_seconds()),
-            "ledger": _ledger_states(),
-            "debt_rows": Debt.objects.count(),
-            "belated_rows": Belated.objects.count(),
-            "net": {
-                "debt": net.debt, "copying": net.copying, "is_verified": net.is_verified,
-                "parts": [{"kind": p.kind, "name": p.name, "state": p.state} for p in net.parts],
-            },
-            "spool": waiting(),
-            "keys": idempotency.statistics(),
-            "signs": [
-                {"role": sign.role, "name": sign.name, "at": sign.at.isoformat(), "is_silent": sign.is_silent(now)}
-                for sign in pulse.signs()
-            ],
-            "gap": gap and {"opened_at": gap.opened_at.isoformat(), "closed_at": gap.closed_at and gap.closed_at.isoformat()},
-        }  # fmt: skip
-
-
-def waiting() -> dict[str, object]:
-    """Give how many failures wait in this machine's spool, since when, and what else it holds; is_known false: unread."""
-    try:
-        found = spool.standing()
-    except OSError as error:
-        return {"is_known": False, "found": type(error).__name__}
+    """Give every part with its verdict, its sentence and its figures, the worst verdict, and what could not be read."""
+    parts = vitals.everything()
     return {
-        "is_known": True, "waiting": found.waiting, "oldest_seconds": found.oldest_seconds(dt.datetime.now(dt.UTC)),
-        "unreadable": found.unreadable, "refused": found.refused,
-    }  # fmt: skip
+        "status": worst(*((True, part.verdict) for part in parts)),
+        "unknown": [part.name for part in parts if not part.is_known],
+        "parts": {
+            part.name: {"title": part.title, "verdict": part.verdict, "says": part.says, **part.figures}
+            for part in parts
+        },
+    }
 
 
 def _spool() -> Check:
     """A place to keep failures in must be there. How full it is says nothing against requests: that is for people."""
     if not spool.is_usable():
         return Check("spool", False, "the directory cannot be written")
-    found = waiting()
-    told = f"{found['waiting']} waiting" if found["is_known"] else "cannot be read"
-    return Check("spool", bool(found["is_known"]), told)
+    try:
+        return Check("spool", True, f"{spool.standing().waiting} waiting")
+    except OSError:
+        return Check("spool", False, "cannot be read")
 
 
 def _migrations() -> Check:
@@ -113,19 +83,4 @@ def _net() -> Check:
 
 
 def _durability() -> list[Check]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DURABLE)])
-        found = dict(cursor.fetchall())
-    return [Check(name, found.get(name) in good, str(found.get(name))) for name, good in DURABLE.items()]
-
-
-def _ledger_states() -> dict[str, int]:
-    """Count the owed rows by state: a count of every row would grow with the people, not with the trouble."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT CASE WHEN is_paused THEN 'parked' WHEN excluded_reason IS NOT NULL THEN 'excluded'"
-            " WHEN lease_until > clock_timestamp() THEN 'leased' WHEN next_attempt_at IS NULL THEN 'blocked'"
-            " WHEN next_attempt_at > clock_timestamp() THEN 'backing_off' ELSE 'due' END, count(*)"
-            " FROM sync_ledger WHERE owed_since IS NOT NULL GROUP BY 1"
-        )
-        return dict(cursor.fetchall())
+    return [Check(name, is_good, value) for name, (value, is_good) in postgres.durable_settings().items()]

@@ -82,6 +82,8 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("GET", "/api/v1/credits/", None, (401, 200, 200, 200, 200, 200, 200, 200)),
     ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 403, 404, 404)),
     ("GET", "/health/", None, (401, 403, 403, 403, 200, 200, 200, 200)),
+    # The tests ask from this machine; test_metrics asks from others, and with the token.
+    ("GET", "/metrics", None, (200, 200, 200, 200, 200, 200, 200, 200)),
     ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204, 204, 204)),
     ("DELETE", "/api/v1/auth/sessions/", None, (401, 204, 204, 204, 204, 204, 204, 204)),
 ]
@@ -193,6 +195,7 @@ LOOKS = {
     "/admin/therapists/user/*/history/": "read-only",
     "/admin/therapists/user/*/password/": "superuser",
     "/admin/therapists/user/add/": "superuser",
+    "/admin/health/": "read-only",
     "/admin/week/": "read-only",
 }
 
@@ -230,7 +233,8 @@ read from the source at every request.
 The therapist is whom a row is about; the other therapist and the client are somebody else, and of what is not theirs they
 learn nothing: it is *not there*, as if it had never been. *Sign in* is 401, *refused* 403, *not there* 404; 409 is
 somebody who may, and finds that there is nothing to be done. Of `/me/` each has their own, and staff have none. Signing in is open to
-everybody, and an avatar is sent by its therapist.
+everybody, and an avatar is sent by its therapist. `/metrics` asks for no person: it is for this machine, or for whoever has
+`METRICS_TOKEN`.
 """.splitlines()
 MIDDLE = """
 ## The desk

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import Counter
 from rest_framework.response import Response
 
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 UNREAD = "Whether every place is up to date cannot be read right now."
+WRITES = Counter("keepwell_writes", "Saved changes of facts, by how their copies stood at the answer.", ["copies"])
 # States from which nothing moves by itself soon.
 STUCK = frozenset({"blocked"})
 # Nothing is tried until the place works again, or until staff switch it on.
@@ -77,6 +79,13 @@ def answered(
     standing: Standing, *, data: object, revision: int | None = None, what: str = "Saved.", warnings: Sequence[str] = ()
 ) -> Response:
     """Give the answer of a write that was saved: 200, whatever became of the copies."""
+    WRITES.labels("unknown" if not standing.is_known else "behind" if standing.is_degraded else "equal").inc()
+    return _composed(standing, data=data, revision=revision, what=what, warnings=warnings)
+
+
+def _composed(
+    standing: Standing, *, data: object, revision: int | None = None, what: str, warnings: Sequence[str] = ()
+) -> Response:
     return Response(
         {
             "success": True,
@@ -92,7 +101,7 @@ def answered(
 
 def exact(*, data: object, what: str, status: int = 200) -> Response:
     """Give the answer of an operation that has no copies: it happened, and nothing is to follow."""
-    response = answered(Standing(), data=data, what=what)
+    response = _composed(Standing(), data=data, what=what)
     response.data["message"], response.status_code = what, status
     return response
 

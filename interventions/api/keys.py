@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.datastructures import MultiValueDict
 from drf_spectacular.utils import OpenApiParameter
+from prometheus_client import Counter
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +25,9 @@ NAMES = ("Idempotency-Key", "X-Idempotency-Key")
 REPLAYED = "Idempotent-Replayed"
 RETRY_SECONDS = 1
 LONGEST = 200
+KEYED = Counter(
+    "keepwell_keyed_answers", "Answers to requests with an idempotency key, by what became of them.", ["outcome"]
+)
 # What a stored answer keeps of its headers; the others belong to the connection or are the same for all.
 KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 # Visible ASCII as it is; or the quoted string of a structured field, in which quotes and backslashes are escaped.
@@ -67,6 +71,7 @@ def awaited(asked: Asked, found: Kept | None) -> Kept:
     Raises Problem: 422 where the key was another request's, 409 where it is still under way.
     """
     if found is not None and found.digest != asked.digest:
+        KEYED.labels("reused").inc()
         raise Problem(
             422,
             "key_reused",
@@ -80,6 +85,7 @@ def awaited(asked: Asked, found: Kept | None) -> Kept:
 
 def in_flight() -> Problem:
     """Give the refusal of a duplicate that waited long enough."""
+    KEYED.labels("in_flight").inc()
     return Problem(
         409, "in_flight", "A request with this key is under way. Ask again in a moment.",
         headers={"Retry-After": str(RETRY_SECONDS)},
@@ -88,6 +94,7 @@ def in_flight() -> Problem:
 
 def replayed(answer: Answer) -> HttpResponse:
     """Give a stored answer again."""
+    KEYED.labels("replayed").inc()
     return HttpResponse(
         answer.body.encode(), status=answer.status, headers={**answer.headers, REPLAYED: "true"}
     )  # fmt: skip
@@ -95,6 +102,7 @@ def replayed(answer: Answer) -> HttpResponse:
 
 def stored(response: Response, row: uuid.UUID) -> Response:
     """Render an answer and keep it before it is sent; where another was kept first, that one is sent."""
+    KEYED.labels("first").inc()
     response.render()
     headers = {name: response[name] for name in KEPT_HEADERS if name in response}
     mine = Answer(response.status_code, headers, response.content.decode())

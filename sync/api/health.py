@@ -32,11 +32,12 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 class HealthView(StaffView):
-    """What is owed, since when, and whether the net is whole."""
+    """Every part that must work: how it is, in a word, a sentence and figures."""
 
     needed: ClassVar[dict[str, str]] = {"GET": "interventions.view_intervention"}
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
-        """Show the detail; a reading that fails is a 503, never a zero."""
-        return Response(health.detail())
+        """Show the parts; where one of them cannot be read the answer is a 503, and that part says so: never a zero."""
+        found = health.detail()
+        return Response(found, status=503 if found["unknown"] else 200)

@@ -84,14 +84,15 @@ def test_durability_is_read_from_the_server(transactional_db: None, value: str, 
 
 def test_detail_counts_what_is_owed(cast: Cast, client: Client) -> None:
     client.force_login(cast.vic)
-    body: Any = client.get("/health/").json()
-    assert body["debt_rows"] == 1
-    assert body["oldest_owed_seconds"] >= 0
-    assert body["net"]["debt"] == "on"
-    assert body["gap"] is None
+    body: Any = client.get("/health/").json()["parts"]
+    assert body["owed"]["debt_rows"] == 1
+    assert body["owed"]["oldest_seconds"] >= 0
+    assert body["net"]["debt"] is True
+    assert body["net"]["gap"] is None
     with fakes.refusing("therapist_profiles", "bio <> 'Seven years with families.'"):
         fakes.settled()
-        assert client.get("/health/").json()["ledger"] == {"blocked": 1}
+        states = client.get("/health/").json()["parts"]["owed"]["states"]
+        assert states == {"therapist_profiles": {"blocked": 1}}
     with mock.patch("sync.triggers.status", side_effect=OperationalError("x")):
         assert client.get("/health/").status_code == 503
 
