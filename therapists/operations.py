@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import TextField, Value
+from django.db.models import F, TextField, Value
 
 from interventions import idempotency
 from interventions.correlation import request_id
@@ -82,6 +82,10 @@ def edit_profile(
             versions.refuse_changed(person_id=person_id, changes=changes, seen=seen)
         # In locking order, and each row only when it changes: a lock on a row that we merely copy to is not waited for.
         user = _edited_user(person_id, changes, by) if changes.keys() & {NAME, EMAIL} else None
+        if user and EMAIL in changes:
+            # Mistyped, or given by somebody who found a session open: the next sign-in asks for a code that is mailed there.
+            was = user.email_norm  # as it was read: the database makes the new one
+            User.objects.filter(pk=person_id).exclude(email_norm=was).update(unproven_address=F("email_norm"))
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
         rows = Enrollment.objects.select_related("user")
         rows = rows.select_for_update(of=("self",), no_key=True) if facts else rows

@@ -233,6 +233,21 @@ class TestOneTruthOfAddresses:
         person = User.objects.get()
         assert (person.email_norm, person.is_unproven) == (ADDRESS.lower(), False), "what was proven, and nothing else"
 
+    def test_p10_an_address_that_somebody_gave_themselves_is_proven_at_the_next_sign_in(self, cast: Cast) -> None:
+        own, new = Client(), "Ada.Anew@Example.org"
+        own.force_login(cast.ada)
+        spelled = own.patch(ME, {"email": cast.ada.email.upper()}, "application/json")
+        assert (spelled.status_code, User.objects.get(pk=cast.ada.pk).is_unproven) == (200, False), "the same address"
+
+        assert own.patch(ME, {"email": new}, "application/json").status_code == 200
+        assert own.get(ME).status_code == 200, "who is signed in may mend a slip"
+        body, app = {"email": new, "password": PASSWORD}, App()
+        refused = Client().post("/api/v1/auth/session/", body, "application/json")
+        assert (refused.status_code, refused.json()["code"]) == (403, "address_unverified")
+        assert app.post("auth/login", **body).status_code == 401
+        assert app.post("auth/email/verify", key=code_in(letter(new.lower()))).status_code == 200
+        assert Client().post("/api/v1/auth/session/", body, "application/json").status_code == 200
+
     def test_addresses_and_telephones_are_changed_elsewhere(self, cast: Cast) -> None:
         for path in ("account/email", "account/phone", "auth/phone/verify"):
             for root in (APP, BROWSER):
