@@ -6,11 +6,8 @@ Every setting that may be given from outside, with its kind, default, bounds and
 
 from pathlib import Path
 
-from config.environment import Environment
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-ENV = Environment()
-ENV.load_file(BASE_DIR / ".env")
+from config.outsiders import *
+from config.source import *
 
 # The process and its servers.
 DEBUG = ENV.flag("DEBUG", True, "Development mode: demo data, the drill and readable error pages. Off in production.")

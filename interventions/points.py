@@ -74,6 +74,21 @@ POINTS = {
     "sync.lease.after_take": Point("sync.leases.take", "Owed rows are given out; not committed."),
     "sync.lease.before_write": Point("sync.leases._write", "The work is done; the ledger does not know."),
     "sync.lease.after_write": Point("sync.leases._write", "The lease is given back, settled or unused; not committed."),
+    "sync.call.before_claim": Point("sync.calling._take", "Something is owed to a service; nobody holds it."),
+    "sync.call.after_claim": Point("sync.calling._take", "It is leased, committed; nothing is read."),
+    "sync.call.before_call": Point("sync.calling._attempt", "Facts are read; the service has heard nothing."),
+    "sync.call.after_call": Point("sync.calling._attempt", "The service has answered; nobody else knows."),
+    "sync.call.before_settle": Point("sync.calling._settled", "The answer is about to be written down."),
+    "sync.call.before_fail": Point("sync.calling._failed", "The failure is about to be written down."),
+    "sync.call.after_settle": Point("sync.calling._settled", "What came of a call is committed."),
+    "sync.call.after_fail": Point("sync.calling._failed", "What did not come of a call is committed."),
+    "sync.outside.before_commit": Point(
+        "sync.outside.follow", "Which services are configured is written; not committed."
+    ),
+    "sync.outside.after_commit": Point("sync.outside.follow", "It is committed; nobody is owed what was there before."),
+    "sync.outside.owe.before_commit": Point(
+        "sync.outside._owe_everybody", "Everybody is owed to a new service; not committed."
+    ),
     "sync.link.before_owe": Point("sync.repair.owe_unlinked", "Rows without their person are found; nothing is owed."),
     "sync.link.before_write": Point("sync.identity.link", "Rows without their person are looked for; none is given."),
     "sync.link.after_write": Point("sync.identity.link", "Rows are given to their person; not committed."),

@@ -22,6 +22,14 @@ COLUMN = Reason(
     "Somebody changed the table. Bring the column back or change the declaration; it is tried again as soon as the "
     "table changes.",
 )
+CREDENTIALS = Reason(
+    "the service does not accept our credentials, or we have none",
+    "Put the secret right in the settings or on the directory's page; it is tried again as soon as it changes.",
+)
+FAILING = Reason(
+    "the service has trouble of its own",
+    "It is tried again by itself, and left alone while it stays so. Ask whoever runs it.",
+)
 REPORTED = Reason("somebody reported it", "Read what was reported, put it right, and mark it resolved with a note.")
 REASONS = {
     "23514": Reason(
@@ -67,6 +75,31 @@ REASONS = {
         "Write it at its source as names with commas between, such as: CBT, DBT. A name that holds a comma stands in "
         'quotation marks: "Couples, families". Until then the copy keeps what it says; it is tried again when the '
         "source changes.",
+    ),
+    "KW011": CREDENTIALS,
+    "404": Reason("the service knows nothing under its address", "Correct the address in the settings, then retry."),
+    "429": Reason(
+        "the service asks for fewer calls", "Nothing, most often: it is left alone for as long as it asks for."
+    ),
+    "500": FAILING,
+    "502": FAILING,
+    "503": FAILING,
+    "504": FAILING,
+    "KW021": Reason(
+        "the service did not answer in time",
+        "It is tried again by itself, and left alone while it stays so. Ask whoever runs it.",
+    ),
+    "KW022": Reason(
+        "the service could not be reached, or cut the connection",
+        "It is tried again by itself, and left alone while it stays so. Look whether it runs, and whether we reach it.",
+    ),
+    "KW023": Reason("the service's answer cannot be read", "Ask whoever runs it what it says, then retry."),
+    "KW024": Reason(
+        "the service's address may not be called: it is private, cannot be read, or sends elsewhere",
+        "Give the address where it really is; it is tried again as soon as another is configured.",
+    ),
+    "KW025": Reason(
+        "the mail server does not take the letter", "Look whether the person's address is right, then retry."
     ),
     "08000": Reason("the database did not answer", "It is tried again by itself."),
     "no_room": Reason(

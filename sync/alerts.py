@@ -12,6 +12,7 @@ from django.urls import reverse
 from interventions import handlers
 from interventions.handlers import Lag, Work
 from sync import pulse, runs
+from sync import targets as everything
 from sync.backoff import Urgency
 from sync.differences import Comparison
 from sync.mirrors import declaration
@@ -90,7 +91,7 @@ def _outcomes(run: Run) -> tuple[tuple[str, int], ...]:
 
 def _unattended(before: dt.datetime) -> list[Lag]:
     with connection.cursor() as cursor:
-        cursor.execute(_UNATTENDED, {"targets": list(declaration().targets), "before": before})
+        cursor.execute(_UNATTENDED, {"targets": everything.names(), "before": before})
         return [
             Lag(
                 name=f"owed:{target}", since=since, people=people, path=reverse("target", args=[target]),

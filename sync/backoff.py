@@ -31,13 +31,20 @@ QUARANTINED = "KW002"  # took its worker down several times
 UNREADABLE = "KW003"  # the source's value cannot be read by the conversion
 UNKNOWN_TARGET = "KW004"  # owed to a target that nobody declares
 NO_CREDENTIALS = "KW011"
+TOO_LATE = "KW021"  # a service did not answer in the time allowed
+NO_ANSWER = "KW022"  # it could not be reached, or cut the connection
+BAD_ANSWER = "KW023"  # its answer cannot be read
+FORBIDDEN_ADDRESS = "KW024"  # its address is none that may be called
+REFUSED_BY_MAIL = "KW025"  # the mail server does not take this letter
 
 TRANSIENT_CODES = frozenset(
     {"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "53200", "25P04", "408", "425", "429"}
 )
 MISCONFIGURED_CODES = frozenset({"42501", "42P01", "42703", "42883", "3F000", "42804", NO_CREDENTIALS, UNKNOWN_TARGET})
 IDENTITY_CODES = frozenset({NO_ROW, SEVERAL_ROWS})
-REFUSED_CODES = frozenset({NOT_EQUAL, QUARANTINED, UNREADABLE})
+REFUSED_CODES = frozenset({NOT_EQUAL, QUARANTINED, UNREADABLE, REFUSED_BY_MAIL})
+# Of calls to services.
+LATER_CODES, MISPLACED_CODES = frozenset({TOO_LATE, NO_ANSWER}), frozenset({FORBIDDEN_ADDRESS})
 # HTTP statuses that mean "not now" when they come with a Retry-After.
 THROTTLED_CODES = frozenset({"429", "503"})
 BLOCKING = frozenset({FailureClass.REFUSED, FailureClass.IDENTITY, FailureClass.MISCONFIGURED})
@@ -50,9 +57,9 @@ def classify(code: str, *, retry_after: float | None = None) -> FailureClass:
         return FailureClass.THROTTLED
     if code in IDENTITY_CODES:
         return FailureClass.IDENTITY
-    if code in TRANSIENT_CODES or code.startswith("08") or _is_status(code, "5"):
+    if code in TRANSIENT_CODES | LATER_CODES or code.startswith("08") or _is_status(code, "5"):
         return FailureClass.TRANSIENT
-    if code in MISCONFIGURED_CODES:
+    if code in MISCONFIGURED_CODES | MISPLACED_CODES:
         return FailureClass.MISCONFIGURED
     if code in REFUSED_CODES or code.startswith(("22", "23")) or _is_status(code, "4"):
         return FailureClass.REFUSED

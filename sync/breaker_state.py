@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from interventions import items
 from interventions.failpoints import reach
 from interventions.models import History, Resolution
-from sync import breaker, parking, pauses
+from sync import breaker, parking, pauses, targets
 from sync.backoff import classify
 from sync.breaker import Call, Limits, State, Word
 from sync.mirrors import declaration
@@ -95,6 +95,18 @@ def record(
     return frozenset(stood_for)
 
 
+def note(target: str, call: Call, at: dt.datetime) -> State:
+    """
+    Note what a call to a service found out, in the caller's transaction; gives the target's state then.
+
+    Writes nothing while all is well, and never waits, but for what a probe found out.
+    """
+    state = states().get(target, State())
+    if breaker.note(state, call, at, limits()) == state:
+        return state
+    return _noted(target, call, at) or state
+
+
 def pull_forward(at: dt.datetime) -> int:
     """
     Pull parked rows forward as far as breakers, ramps and pauses allow; gives their number.
@@ -109,10 +121,10 @@ def pull_forward(at: dt.datetime) -> int:
             "SELECT target FROM unnest(%s::text[]) AS target"
             " WHERE EXISTS (SELECT FROM sync_ledger AS l WHERE l.is_paused AND l.target = target.target)"
             " OR EXISTS (SELECT FROM sync_breaker AS b WHERE b.target = target.target AND word = 'open' AND probe_at <= %s)",
-            [list(declaration().targets), at],
+            [targets.names(), at],
         )
-        targets = [target for (target,) in cursor.fetchall()]
-    return sum(_pull(target, at) for target in targets if target not in stopped.targets)
+        found = [target for (target,) in cursor.fetchall()]
+    return sum(_pull(target, at) for target in found if target not in stopped.targets)
 
 
 def reset(target: str, at: dt.datetime) -> State:

@@ -18,7 +18,7 @@ from interventions.arrays import array
 Entity = tuple[int, str]  # person id, target
 
 # Debt of these kinds says that a fact changed. Any other may be about a row that came, went or changed hands.
-_OF_FACTS = ("uncopied", "copied")
+_OF_FACTS = ("uncopied", "copied", "service")
 # A group whose worker died is taken up again in so many parts.
 PARTS = 10
 DEATHS_ALLOWED = 3
@@ -66,9 +66,11 @@ WITH taken AS (
 SELECT person_id, target, extract(epoch FROM min(at))::float8, bool_or(code <> ALL(%(of_facts)s))
 FROM taken, unnest(targets) AS target GROUP BY person_id, target
 """
+# Outside services are called by lease: their rows are nobody's here.
 _CLAIM_DUE = """
 SELECT person_id, target FROM sync_ledger
-WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
+WHERE NOT EXISTS (SELECT FROM sync_service WHERE sync_service.target = sync_ledger.target)
+  AND owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
   AND person_id = ANY(%(people)s::bigint[])
 ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
@@ -87,11 +89,21 @@ WHERE NOT person_id = ANY(%(passed_over)s::bigint[])
   AND person_id NOT IN (SELECT unnest(people) FROM sync_batch)
 ORDER BY id LIMIT %(limit)s
 """
+# Target by target, each by the index: however much is due elsewhere is not read.
 _WITH_DUE = """
-SELECT person_id FROM sync_ledger
-WHERE owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL AND next_attempt_at <= clock_timestamp()
-  AND NOT person_id = ANY(%(passed_over)s::bigint[])
-  AND person_id NOT IN (SELECT unnest(people) FROM sync_batch)
+WITH RECURSIVE asked (target) AS (
+    (SELECT target FROM sync_ledger WHERE owed_since IS NOT NULL AND next_attempt_at IS NOT NULL ORDER BY target LIMIT 1)
+    UNION ALL
+    SELECT (SELECT target FROM sync_ledger WHERE owed_since IS NOT NULL AND next_attempt_at IS NOT NULL
+            AND target > asked.target ORDER BY target LIMIT 1)
+    FROM asked WHERE target IS NOT NULL)
+SELECT person_id FROM asked CROSS JOIN LATERAL (
+    SELECT person_id, next_attempt_at FROM sync_ledger
+    WHERE target = asked.target AND NOT EXISTS (SELECT FROM sync_service WHERE sync_service.target = asked.target)
+      AND owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL
+      AND next_attempt_at <= clock_timestamp() AND NOT person_id = ANY(%(passed_over)s::bigint[])
+      AND person_id NOT IN (SELECT unnest(people) FROM sync_batch)
+    ORDER BY next_attempt_at LIMIT %(limit)s) AS due
 ORDER BY next_attempt_at LIMIT %(limit)s
 """
 _IS_GONE = """NOT EXISTS (SELECT FROM pg_stat_activity AS alive

@@ -16,7 +16,7 @@ from django.utils import timezone
 from interventions import idempotency, items
 from interventions.failpoints import reach
 from interventions.models import Resolution
-from sync import breaker_state, claims, ledger, parking, reconcile
+from sync import breaker_state, claims, ledger, outward, parking, reconcile, targets
 from sync.accepted import accepted_places
 from sync.backoff import QUARANTINED, FailureClass, classify, decide
 from sync.breaker_state import Admission
@@ -37,12 +37,13 @@ BATCH_AT_LEAST = 100
 
 @dataclass
 class Report:
-    """How many entities were claimed, are in line now, failed, and were parked unattempted."""
+    """How many entities were claimed, are in line now, failed, were parked unattempted, or left to who calls services."""
 
     claimed: int = 0
     settled: int = 0
     failed: int = 0
     parked: int = 0
+    outside: int = 0
 
     def add(self, other: "Report") -> None:
         """Count another batch in."""
@@ -50,6 +51,7 @@ class Report:
         self.settled += other.settled
         self.failed += other.failed
         self.parked += other.parked
+        self.outside += other.outside
 
 
 def drain(*, batches: int = BATCHES_A_TASK) -> Report:
@@ -107,10 +109,10 @@ def fan_out(person_id: int, *, budget_ms: int) -> bool:
         return bool(codes)
     with transaction.atomic():
         reconcile.set_bounds(budget_ms, lock_timeout_ms=max(1, budget_ms // 4))
-        _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]), _schema)
+        done = _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=[person_id]), _schema)
         reach("sync.fan_out.before_commit", [person_id])
     reach("sync.fan_out.after_commit", [person_id])
-    return bool(ledger.debt_codes(person_id))
+    return done.outside > 0 or bool(ledger.debt_codes(person_id))
 
 
 def bring_in_line(people: Collection[int]) -> Report:
@@ -120,7 +122,7 @@ def bring_in_line(people: Collection[int]) -> Report:
     The wish is committed before the work: when the work is interrupted, a worker takes it up.
     """
     with transaction.atomic(), idempotency.keyed():
-        ledger.owe(people=people, targets=declaration().targets, reason="asked")
+        ledger.owe(people=people, targets=[*declaration().targets, *outward.every(declaration())], reason="asked")
     reach("sync.asked.after_commit", people)
     total = Report()
     for _ in range(BATCHES_A_TASK):
@@ -192,13 +194,17 @@ def _deliver(claim: Claim, schema: Callable[[], str]) -> Report:
     if not claim.entities:
         return Report()
     reach("sync.after_claim", (person_id for person_id, _ in claim.entities))
+    services = targets.services_among({target for _, target in claim.entities})
+    if outside := {e: since for e, since in claim.entities.items() if e[1] in services}:
+        ledger.fold_services(outside)
+        claim = Claim({e: since for e, since in claim.entities.items() if e not in outside}, claim.linkable)
     given = breaker_state.admission(claim.people, timezone.now())
     parked = {} if given.is_free else {e: since for e, since in claim.entities.items() if not given.admits(e)}
     if parked:
         parking.park(parked, given.at)
         claim = Claim({e: since for e, since in claim.entities.items() if e not in parked}, claim.linkable)
     tried = _attempt(claim, given, schema) if claim.entities else Report()
-    return Report(tried.claimed + len(parked), tried.settled, tried.failed, len(parked))
+    return Report(tried.claimed + len(parked) + len(outside), tried.settled, tried.failed, len(parked), len(outside))
 
 
 def _attempt(claim: Claim, given: Admission, schema: Callable[[], str]) -> Report:

@@ -2,15 +2,16 @@
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from interventions.arrays import array
 from sync.claims import Entity
-from sync.models import Attempt, Ledger
+from sync.models import Attempt, Ledger, Service
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,37 @@ SELECT md5(coalesce(string_agg(line, '|' ORDER BY line), '')) FROM (
 _UNBLOCK = """
 UPDATE sync_ledger SET next_attempt_at = clock_timestamp()
 WHERE owed_since IS NOT NULL AND next_attempt_at IS NULL AND excluded_reason IS NULL
-  AND (%(everything)s OR blocked_schema IS DISTINCT FROM %(schema)s)
+  AND (%(everything)s OR NOT EXISTS (SELECT FROM sync_service AS s WHERE s.target = sync_ledger.target)
+       AND blocked_schema IS DISTINCT FROM %(schema)s)
+"""
+
+
+_FOLD_SERVICES = """
+INSERT INTO sync_ledger AS l (person_id, target, desired_revision, applied_revision, verified_revision, owed_since,
+    attempts, crashes, next_attempt_at, is_paused)
+SELECT o.person_id, s.target, 1, 0, 0, min(coalesce(o.since, clock_timestamp())), 0, 0, clock_timestamp(), false
+FROM unnest(%(people)s::bigint[], %(words)s::text[], %(since)s::timestamptz[]) AS o (person_id, word, since)
+JOIN sync_service AS s ON s.is_configured AND o.word IN (s.target, '*' || s.kind)
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (person_id, target) DO UPDATE SET
+    desired_revision = l.desired_revision + 1, owed_since = least(l.owed_since, excluded.owed_since),
+    next_attempt_at = excluded.next_attempt_at, crashes = 0, excluded_reason = NULL
+"""
+_OWE_EVERYBODY = """
+INSERT INTO sync_ledger AS l (person_id, target, desired_revision, applied_revision, verified_revision, owed_since,
+    attempts, crashes, next_attempt_at, is_paused)
+SELECT person_id, %(target)s, 1, 0, 0, clock_timestamp(), 0, 0, clock_timestamp(), false
+FROM ({people} UNION SELECT person_id FROM sync_ledger WHERE target = %(target)s AND told IS NOT NULL) AS p (person_id)
+ORDER BY person_id
+ON CONFLICT (person_id, target) DO UPDATE SET
+    desired_revision = l.desired_revision + 1, owed_since = least(l.owed_since, excluded.owed_since),
+    next_attempt_at = excluded.next_attempt_at, crashes = 0, excluded_reason = NULL
+"""
+_DROP_SERVICE = """
+UPDATE sync_ledger SET applied_revision = desired_revision, owed_since = NULL, attempts = 0, crashes = 0, is_paused = false,
+    next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL, excluded_reason = NULL, last_error_code = NULL,
+    last_error_object = NULL, blocked_schema = NULL
+WHERE target = %s AND owed_since IS NOT NULL RETURNING person_id
 """
 
 
@@ -109,6 +140,44 @@ def owe(*, people: Collection[int], targets: Sequence[str], reason: str) -> None
             " SELECT person, %s, nextval('sync_revision'), %s FROM unnest(%s::bigint[]) AS person",
             [list(targets), reason, array(people)],
         )
+
+
+def fold_services(owed: Mapping[Entity, dt.datetime | None]) -> None:
+    """
+    Fold debt of services into the ledger, due at once; the value says since when it is owed.
+
+    An entity may name a target, or by `*kind` every service of a kind. What is not configured is dropped.
+    """
+    with connection.cursor() as cursor:
+        words: dict[str, Any] = {
+            "people": array(person_id for person_id, _ in owed), "words": [word for _, word in owed],
+            "since": list(owed.values()),
+        }  # fmt: skip
+        cursor.execute(_FOLD_SERVICES, words)
+
+
+def owe_everybody(*, target: str, people: str) -> None:
+    """Owe a service everybody whom a query gives, and whoever it was told of before, in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OWE_EVERYBODY.format(people=people), {"target": target})
+
+
+def drop_service(target: str) -> list[int]:
+    """Owe a service nothing more, and keep what it was told; gives whom it was owed about."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DROP_SERVICE, [target])
+        return [person_id for (person_id,) in cursor.fetchall()]
+
+
+def unblock_service(target: str) -> None:
+    """Make due what a service refused, once it is configured otherwise."""
+    blocked = Ledger.objects.filter(target=target, owed_since__isnull=False, next_attempt_at=None, excluded_reason=None)
+    blocked.update(next_attempt_at=Now(), crashes=0)
+
+
+def is_parked(targets: Collection[str]) -> bool:
+    """Whether anything of these targets is parked."""
+    return Ledger.objects.filter(is_paused=True, target__in=targets).exists()
 
 
 def rows(entities: Collection[Entity]) -> dict[Entity, Row]:
@@ -173,8 +242,8 @@ def settle(*, entities: dict[Entity, bool], duration_ms: int) -> dict[Entity, in
 
 
 def forget_people(people: Collection[int]) -> None:
-    """Drop the ledger rows of persons who no longer exist."""
-    Ledger.objects.filter(person_id__in=people).delete()
+    """Drop the ledger rows of persons who no longer exist; services are told of that by a call of its own."""
+    Ledger.objects.filter(person_id__in=people).exclude(target__in=Service.objects.values("target")).delete()
 
 
 def count_crashes(person_id: int, crashes: int) -> None:

@@ -81,6 +81,24 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Service:
+    """
+    An outside service as a target, of which there may be several of one kind: which facts of a person it takes.
+
+    `besides` are given with them, and owe nothing when they change. `only`: whom it knows at all; whoever ceases to be
+    one of these is withdrawn there. `is_notice`: it tells people what happens, so that nothing is owed to it about
+    what was so before.
+    """
+
+    kind: str
+    facts: tuple[str, ...]
+    besides: tuple[str, ...] = ()
+    only: Expected | None = None
+    urgency: Urgency = Urgency.NORMAL
+    is_notice: bool = False
+
+
+@dataclass(frozen=True)
 class Aliases:
     """
     Where the values of `Table.link` go that a person had before.
@@ -102,6 +120,7 @@ class Declaration:
     tables: tuple[Table, ...]
     mirrors: tuple[Mirror | SharedMirror, ...]
     aliases: Aliases | None = None
+    services: tuple[Service, ...] = ()
 
     @property
     def persons(self) -> Table:
@@ -120,6 +139,20 @@ class Declaration:
             if table.name == name:
                 return table
         raise KeyError(name)
+
+    def service(self, kind: str) -> Service:
+        """Find a kind of service; raises KeyError."""
+        for service in self.services:
+            if service.kind == kind:
+                return service
+        raise KeyError(kind)
+
+    def sources(self, fact: str) -> tuple[Place, ...]:
+        """Give the places of which the newest owns a fact: one, or those that share it. Raises KeyError."""
+        for mirror in self.mirrors:
+            if mirror.fact == fact:
+                return (mirror.source,) if isinstance(mirror, Mirror) else mirror.places
+        raise KeyError(fact)
 
     @cached_property
     def pairs(self) -> tuple["Pair", ...]:

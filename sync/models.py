@@ -5,11 +5,12 @@ from django.db import models
 from django.db.models.functions import Now
 
 from interventions.models import RunRecord
+from sync.outlets import Endpoint, Service
 from sync.stops import Breaker, Pause
 from sync.tombstones import Belated, Hold, Tombstone
 
 __all__ = [
-    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Pulse", "Run", "RunChange", "RunKind", "RunState", "Tombstone",
+    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Endpoint", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Pulse", "Run", "RunChange", "RunKind", "RunState", "Service", "Tombstone",
 ]  # fmt: skip
 
 
@@ -62,6 +63,8 @@ class Ledger(models.Model):
     last_error_object = models.TextField(null=True)
     # The target's shape when it was blocked: another shape is a reason to try again.
     blocked_schema = models.TextField(null=True)
+    # What an outside service was told last, in a word of its kind; written before the call, for it may have heard it.
+    told = models.TextField(null=True)
 
     class Meta:
         db_table = "sync_ledger"
@@ -78,7 +81,7 @@ class Ledger(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["target", "next_attempt_at"],
                 name="sync_ledger_due",
                 condition=models.Q(owed_since__isnull=False, next_attempt_at__isnull=False),
             ),
@@ -127,6 +130,8 @@ class Attempt(models.Model):
     error_object = models.TextField(null=True)
     attempt = models.IntegerField()
     duration_ms = models.IntegerField()
+    # What an outside service said it did, in counts.
+    answer = models.JSONField(null=True)
 
     class Meta:
         db_table = "sync_attempt"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sync import copying, routines, statements
+from sync import copying, outward, routines, statements
 from sync.functions import Function
 from sync.mirrors import Declaration, Table
 
@@ -42,7 +42,8 @@ def conversions(declaration: Declaration) -> list[Function]:
 
 def functions(declaration: Declaration) -> list[Function]:
     """List every function of the net, without those of the conversions."""
-    found = [routines.truncated(), *(copying.routine(declaration, name) for name in _names(declaration))]
+    services = [outward.known(declaration, routines.AS_OWNER)] if declaration.services else []
+    found = [*services, routines.truncated(), *(copying.routine(declaration, name) for name in _names(declaration))]
     for table in declaration.tables:
         found += [f(declaration, table) for f in (routines.revision, routines.rows, routines.debt)]
         if routines.facts(declaration, table):
@@ -130,7 +131,10 @@ def view(declaration: Declaration) -> str:
         f" FROM sync_tombstone WHERE target = '{persons.name}' AND kind = 'deleted' AND NOT EXISTS"
         f" (SELECT FROM {persons.name} WHERE {persons.name}.{persons.key} = sync_tombstone.person_id) GROUP BY person_id"
     )
-    states = _states(declaration, everybody, f"CASE t.target {rules} END")
+    services = outward.applies(declaration, "p.person_id")
+    states = _states(
+        declaration, everybody, f"CASE WHEN t.kind IS NOT NULL THEN {services} ELSE CASE t.target {rules} END END"
+    )
     return f"CREATE OR REPLACE VIEW contract_sync_state AS\n{states};\n{_unlinked_view(declaration)}"
 
 
@@ -151,17 +155,19 @@ def states_of_owed(declaration: Declaration) -> str:
 
     A target of which nothing is owed then counts as in sync, whether it applies or not.
     """
-    return _states(declaration, "SELECT unnest(%s::bigint[]) AS person_id, NULL::text AS gone", "true")
+    people = "SELECT unnest(%s::bigint[]) AS person_id, NULL::text AS gone"
+    return _states(declaration, people, "(t.kind IS NULL OR l.person_id IS NOT NULL)")
 
 
 def _states(declaration: Declaration, people: str, applies: str) -> str:
-    targets = ", ".join(f"('{name}')" for name in declaration.targets)
+    targets = ", ".join(f"('{name}', NULL)" for name in declaration.targets)
     return f"""SELECT p.person_id, t.target,
   coalesce(l.desired_revision, 0) + (d.owed_since IS NOT NULL)::int AS desired_revision,
   coalesce(l.applied_revision, 0) AS applied_revision,
   coalesce(l.verified_revision, 0) AS verified_revision,
   CASE
-    WHEN p.gone IS NOT NULL THEN p.gone
+    -- A service is told of a deletion by a call of its own.
+    WHEN p.gone IS NOT NULL AND (t.kind IS NULL OR d.owed_since IS NULL AND l.owed_since IS NULL) THEN p.gone
     WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
     WHEN (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL AND l.excluded_reason IS NULL
       AND l.next_attempt_at IS NOT NULL) AND (EXISTS (SELECT FROM sync_breaker b WHERE b.target = t.target
@@ -174,8 +180,11 @@ def _states(declaration: Declaration, people: str, applies: str) -> str:
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at IS NULL THEN 'blocked'
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at > clock_timestamp() THEN 'backing_off'
     WHEN l.owed_since IS NOT NULL THEN 'due'
-    WHEN {applies} THEN 'in_sync'
-    ELSE 'excluded'
+    WHEN NOT {applies} THEN 'excluded'
+    WHEN t.kind IS NULL THEN 'in_sync'
+    WHEN l.person_id IS NULL THEN 'due'
+    WHEN l.verified_revision < l.applied_revision THEN 'unverifiable'
+    ELSE 'in_sync'
   END AS state,
   least(l.owed_since, d.owed_since) AS owed_since,
   coalesce(l.attempts, 0) AS attempts,
@@ -187,11 +196,15 @@ def _states(declaration: Declaration, people: str, applies: str) -> str:
     WHEN NOT {applies} THEN 'no source'
   END AS excluded_reason
 FROM ({people}) p
-CROSS JOIN (VALUES {targets}) AS t (target)
+CROSS JOIN (
+  SELECT target::text, kind::text FROM (VALUES {targets}) AS tables (target, kind)
+  UNION ALL SELECT target, kind FROM sync_service WHERE is_configured
+) AS t
 LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target
 LEFT JOIN LATERAL (
   SELECT min(at) AS owed_since, min(code) AS code FROM sync_debt
-  WHERE sync_debt.person_id = p.person_id AND t.target = ANY(sync_debt.targets)
+  WHERE sync_debt.person_id = p.person_id
+    AND (t.target = ANY(sync_debt.targets) OR '{outward.EVERY}' || t.kind = ANY(sync_debt.targets))
   HAVING count(*) > 0
 ) d ON true"""
 

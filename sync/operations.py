@@ -4,9 +4,8 @@ from collections.abc import Collection
 
 from interventions import handlers
 from interventions.handlers import Comparison, Entity, Replaced, Try
-from sync import adoption, drift, ledger, queries
+from sync import adoption, drift, ledger, queries, targets
 from sync.doorbell import bell
-from sync.mirrors import declaration
 from sync.people import find_people, name_people, staff_among
 
 
@@ -15,7 +14,7 @@ class Desk:
 
     def retry(self, entities: Collection[Entity]) -> None:
         """Owe the targets anew: whoever takes up the debt reads the source as it is then."""
-        for target in declaration().targets:
+        for target in targets.names():
             people = [person_id for person_id, name in entities if name == target]
             if people:
                 ledger.owe(people=people, targets=[target], reason="asked")

@@ -34,6 +34,15 @@ UPDATE sync_ledger AS l SET is_paused = true FROM (
     LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED) AS found
 WHERE l.person_id = found.person_id AND l.target = found.target
 """
+_PARK_TARGET = """
+UPDATE sync_ledger AS l SET is_paused = true FROM (
+    SELECT person_id, target FROM sync_ledger
+    WHERE target = %(target)s AND owed_since IS NOT NULL AND NOT is_paused AND excluded_reason IS NULL
+      AND next_attempt_at <= %(at)s AND person_id IS DISTINCT FROM %(but)s
+      AND coalesce(lease_until <= clock_timestamp(), true)
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED) AS found
+WHERE l.person_id = found.person_id AND l.target = found.target
+"""
 _IS_FREE = "NOT EXISTS (SELECT FROM sync_pause WHERE scope = 'person' AND key = sync_ledger.person_id::text)"
 # A difference that somebody accepted is owed anew instead: whether it still is the accepted one is looked at first.
 # New edits before what has failed already: a probe by somebody whose own row is ill would keep the target shut for all.
@@ -87,6 +96,11 @@ def park(entities: Mapping[Entity, dt.datetime | None], at: dt.datetime) -> None
 def park_backing_off(target: str, at: dt.datetime) -> None:
     """Let what failed before wait in line with the rest, however far away its next try is."""
     _run(_PARK_BACKING_OFF, target=target, at=at, limit=MOST_AT_ONCE)
+
+
+def park_target(target: str, at: dt.datetime, *, but: int | None) -> None:
+    """Put aside what is due of a service that is left alone, one person aside; nobody's who is being told now."""
+    _run(_PARK_TARGET, target=target, at=at, but=but, limit=MOST_AT_ONCE)
 
 
 def pull(target: str, at: dt.datetime, most: int | None) -> list[int]:

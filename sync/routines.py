@@ -1,6 +1,6 @@
 """The bodies of the safety net's functions, rendered from the declaration."""
 
-from sync import statements
+from sync import outward, statements
 from sync.functions import Function
 from sync.mirrors import Declaration, Mirror, Place, Table
 
@@ -97,10 +97,10 @@ def rows(declaration: Declaration, table: Table) -> Function:
         f"""
 BEGIN
   IF TG_OP <> 'INSERT' AND OLD.{table.key} IS NOT NULL THEN
-    {append.format(person=f"OLD.{table.key}")};
+    {append.format(person=f"OLD.{table.key}")};{outward.of_row(declaration, f"OLD.{table.key}")}
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.{table.key} IS NOT NULL THEN
-    {append.format(person=f"NEW.{table.key}")};
+    {append.format(person=f"NEW.{table.key}")};{outward.of_row(declaration, f"NEW.{table.key}")}
   END IF;{link}{_alias(declaration) if table == declaration.persons else ""}{_tombstone(table)}
   RETURN NULL;
 END
@@ -185,8 +185,10 @@ DECLARE
   owed text[];
   lost jsonb;
   reason text;
+  outside text[];
 BEGIN
-  IF NEW.{table.key} IS NULL OR (word = mine || '{CLEAN}'{may_drift}) THEN RETURN NULL; END IF;
+  IF NEW.{table.key} IS NULL THEN RETURN NULL; END IF;
+{outward.of_change(declaration, table)}  IF word = mine || '{CLEAN}'{may_drift} THEN RETURN NULL; END IF;
   BEGIN
 {uncopied}    IF NOT starts_with(word, mine) THEN
       IF owed IS NOT NULL THEN reason := 'uncopied'; END IF;

@@ -7,9 +7,8 @@ from django.db import connection, transaction
 from interventions.correlation import request_id
 from interventions.models import History
 from interventions.search import id_in
-from sync import breaker_state
+from sync import breaker_state, targets
 from sync.doorbell import bell
-from sync.mirrors import declaration
 from sync.pauses import OPERATIONS, SYNC, Scope
 
 LONGEST_NOTE = 500
@@ -48,7 +47,7 @@ def resume(*, scope: Scope, key: str, by: str, at: dt.datetime) -> bool:
         cursor.execute("DELETE FROM sync_pause WHERE scope = %s AND key = %s", [scope, key])
         if not cursor.rowcount:
             return False
-        for target in declaration().targets:
+        for target in targets.names():
             if (scope, key) in {(Scope.TARGET, target), (Scope.OPERATION, SYNC)}:
                 breaker_state.begin_ramp(target, at)
         _write_down("resumed", scope, key, by, before="paused", after="on")
@@ -74,7 +73,7 @@ def _known(scope: Scope, key: str) -> None:
     known = {
         # As the row's key is compared: another spelling of the number would pause nobody.
         Scope.PERSON: str(id_in(key)) == key,
-        Scope.TARGET: key in declaration().targets,
+        Scope.TARGET: key in targets.names(),
         Scope.OPERATION: key in OPERATIONS,
     }
     if not known[scope]:

@@ -7,13 +7,21 @@ from redis import RedisError
 
 from interventions import causes, idempotency, intake, retry_runs
 from interventions import operations as interventions
-from sync import belated, deletion, delivery, doorbell, drift, identity, ledger, pauses, pulse, repair
+from sync import belated, calling, deletion, delivery, doorbell, drift, identity, ledger, outside, pauses, pulse, repair
 
 
 @shared_task(ignore_result=True)
 def drain() -> None:
-    """Bring in line what is owed now."""
+    """Bring in line what is owed now, and wake whoever calls services."""
     delivery.drain()
+    calling.wake()
+
+
+@shared_task(ignore_result=True)
+def call() -> None:
+    """Tell services what they are owed."""
+    calling.call_all()
+    calling.wake()
 
 
 @shared_task(ignore_result=True)
@@ -23,8 +31,10 @@ def sweep() -> None:
     interventions.lapse_retries(at=timezone.now())
     ledger.unblock(schema=ledger.schema_of(delivery.tables()))
     belated.take_in()
+    outside.follow(at=timezone.now())
     delivery.drain()
     deletion.retire(at=timezone.now())
+    calling.wake()
 
 
 @shared_task(ignore_result=True)
@@ -87,4 +97,12 @@ def _ring() -> None:
         raise OSError("The broker did not take the message.") from error
 
 
+def _ring_callers() -> None:
+    try:
+        call.apply_async(queue="normal", expires=60, ignore_result=True)
+    except (OperationalError, RedisError) as error:
+        raise OSError("The broker did not take the message.") from error
+
+
 doorbell.bell.connect(_ring)
+calling.bell.connect(_ring_callers)

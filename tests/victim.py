@@ -30,7 +30,20 @@ from interventions import (  # noqa: E402
     spool,
 )
 from interventions.models import Cause, Intervention  # noqa: E402
-from sync import belated, claims, deletion, delivery, doorbell, leases, repair, runs, switches, tasks  # noqa: E402
+from sync import (  # noqa: E402
+    belated,
+    calling,
+    claims,
+    deletion,
+    delivery,
+    doorbell,
+    leases,
+    outside,
+    repair,
+    runs,
+    switches,
+    tasks,
+)
 from sync.models import Debt, LostValue, RunState  # noqa: E402
 from therapists import duplicates, erasure, identity  # noqa: E402
 
@@ -160,6 +173,14 @@ def lease(target: str, is_used: bool = True) -> None:
             assert leases.settle(one, is_verified=True) if is_used else leases.hand_back(one)
 
 
+def call(url: str, secret: str) -> None:
+    """Configure a directory, fold what it is owed, and tell it."""
+    settings.LISTING_URL, settings.LISTING_SECRET, settings.SYNC_PRIVATE_ADDRESSES = url, secret, True
+    outside.follow(at=timezone.now())
+    delivery.drain()
+    calling.call("listing")
+
+
 def link() -> None:
     """Bring together persons and rows that came at the same time."""
     repair.owe_unlinked()
@@ -200,7 +221,7 @@ WORKS: dict[str, Callable[..., Any]] = {
     "edit": edit, "alert": alert, "follow": follow, "acknowledge": acknowledge, "assign": assign, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
-    "append": append, "lease": lease, "link": link, "reset_breaker": reset_breaker, "retire": retire,
+    "append": append, "lease": lease, "call": call, "link": link, "reset_breaker": reset_breaker, "retire": retire,
     "decide_hold": decide_hold, "merge": merge, "erase": erase,
 }  # fmt: skip
 

@@ -43,8 +43,9 @@ ROWS: dict[str, str] = {
     "sync_run_change": "person_id = ANY(%(people)s)",
     "sync_attempt": "person_id = ANY(%(people)s)",
     "sync_pause": "scope = 'person' AND key = ANY(%(people)s::text[])",
-    "sync_debt": "person_id = ANY(%(people)s)",
-    "sync_ledger": "person_id = ANY(%(people)s)",
+    # What services were told they are still to forget; by then there are ids alone to be told.
+    "sync_debt": "person_id = ANY(%(people)s) AND code IS DISTINCT FROM 'service'",
+    "sync_ledger": "person_id = ANY(%(people)s) AND told IS NULL",
     "keyed_request": "person_id = ANY(%(people)s)",
     # What they read as staff.
     "intervention_alert_reading": "user_id = ANY(%(people)s)",
@@ -125,6 +126,8 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "sync_hold": "id target opened_at decided_at decided_by is_released",
         "sync_breaker": "target word since failures lone recent probe_at probe_seconds probe throttled_until ramp_since"
         " ramp_taken code error_object",
+        "sync_service": "target kind is_configured digest since xid everybody_owed_at",
+        "sync_endpoint": "id name url read_url secret older_secret is_on made_at made_by secret_since",
         "sync_batch": "id pid backend_start server_start people deaths",
         "sync_pulse": "role name at",
         "sync_gap": "id opened_at closed_at audited_at",

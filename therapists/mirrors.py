@@ -2,7 +2,7 @@
 
 from sync.backoff import Urgency
 from sync.conversions import IDENTITY, TEXT_TO_LIST, Conversion, is_one
-from sync.mirrors import Aliases, Copy, Declaration, Expected, Mirror, Place, SharedMirror, Table
+from sync.mirrors import Aliases, Copy, Declaration, Expected, Mirror, Place, Service, SharedMirror, Table
 
 USERS, ENROLLMENTS, PROFILES = "users", "therapist_enrollments", "therapist_profiles"
 STATUS = Place(ENROLLMENTS, "status")
@@ -39,6 +39,17 @@ DECLARATION = Declaration(
         ),
     ),
     aliases=Aliases("user_aliases", spelling="email", link="email_norm"),
+    services=(
+        # What the directory shows of a therapist, and of nobody else.
+        Service(
+            "listing",
+            ("name", "bio", "experience_years", "specialization", "avatar", "verification"),
+            only=Expected(STATUS, "approved"),
+        ),
+        Service("mail", ("verification",), besides=("name", "email"), is_notice=True),
+        # Ids only: that something changed, and nothing of what.
+        Service("analytics", ("bio", "experience_years", "specialization", "avatar", "verification")),
+    ),
     mirrors=(
         _to_enrollment("name", "full_name"),
         _to_enrollment("email", "email", is_decided=True),

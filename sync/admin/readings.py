@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from django.db import connection
 
 from sync import breaker_state, pauses
+from sync import targets as everything
 from sync.breaker import State
-from sync.mirrors import declaration
 from sync.pauses import Scope
 from sync.stops import Pause
 
@@ -89,7 +89,10 @@ LEFT JOIN (
            count(*) FILTER (WHERE line.next_attempt_at IS NULL AND NOT line.is_paused) AS freed
     FROM (SELECT target, person_id, min(at) AS at
           FROM (SELECT targets, person_id, at FROM sync_debt ORDER BY id LIMIT {MOST_COUNTED}) AS first,
-               unnest(first.targets) AS target
+               -- Debt to every service of a kind is owed to each.
+               LATERAL (SELECT word AS target FROM unnest(first.targets) AS word UNION
+                        SELECT s.target FROM sync_service AS s
+                        WHERE s.is_configured AND '*' || s.kind = ANY(first.targets)) AS named
           GROUP BY target, person_id) AS waiting
     LEFT JOIN sync_ledger AS line ON line.person_id = waiting.person_id AND line.target = waiting.target
         AND line.owed_since IS NOT NULL AND line.excluded_reason IS NULL
@@ -101,7 +104,7 @@ ORDER BY place
 def targets(now: dt.datetime, *, names: Sequence[str] | None = None) -> list[TargetLine]:
     """Tell of every declared target, or of these, what is owed, how its breaker is, and whether somebody paused it."""
     with connection.cursor() as cursor:
-        cursor.execute(_OWED, {"targets": list(declaration().targets if names is None else names)})
+        cursor.execute(_OWED, {"targets": list(everything.names() if names is None else names)})
         lines = [TargetLine(*row) for row in cursor.fetchall()]
     states, paused = breaker_state.states(), pauses.listed(Scope.TARGET)
     is_stopped = pauses.is_paused(pauses.SYNC)

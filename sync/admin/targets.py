@@ -16,8 +16,8 @@ from interventions import queries as items
 from interventions.admin import reasons, sentences
 from interventions.admin.reading import read
 from interventions.models import History
+from sync import targets
 from sync.admin import front, readings, switching, tries, words
-from sync.mirrors import declaration
 from sync.pauses import Scope
 
 LOOK = "sync.view_breaker"
@@ -34,7 +34,7 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
 def _page(request: HttpRequest, name: str) -> HttpResponse:
     if not request.user.has_perm(LOOK):
         raise PermissionDenied
-    if name not in declaration().targets:
+    if name not in targets.names():
         raise Http404("There is no such target.")
     now = timezone.now()
     line = next(iter(read(lambda: readings.targets(now, names=[name])).value or []), None)

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from interventions import causes, failures, idempotency, queries
 from sync import breaker_state, consistency, pauses, pulse, triggers
+from sync import targets as everything
 from sync.breaker import State
-from sync.mirrors import declaration
 from sync.models import Belated, Debt, Gap
 from sync.vitals.parts import Part, Verdict, counted, lasting, worst
 
@@ -97,7 +97,7 @@ def owed() -> Part:
 def targets() -> Part:
     """Tell which targets are left alone, by their breaker or by staff."""
     now, known, paused = timezone.now(), breaker_state.states(), pauses.listed(pauses.Scope.TARGET)
-    words = {name: breaker_state.word(known.get(name, State()), now) for name in declaration().targets}
+    words = {name: breaker_state.word(known.get(name, State()), now) for name in everything.names()}
     off = [name for name in words if name in paused]
     stopped = [key for key in pauses.OPERATIONS if pauses.is_paused(key)]
     told = [f"{name} {word}" for name, word in words.items() if word != "working"]
@@ -111,6 +111,7 @@ def targets() -> Part:
         "words": words, "shut": {name: word in {"parked", "throttled"} for name, word in words.items()},
         "failures": {name: known.get(name, State()).failures for name in words},
         "switched_off": {name: name in off for name in words}, "operations_switched_off": stopped,
+        "not_configured": everything.unconfigured(),
     }  # fmt: skip
     return Part("targets", verdict, ", ".join(told) or f"all {len(words)} work", figures)
 

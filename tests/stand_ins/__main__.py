@@ -28,13 +28,18 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     print(json.dumps({name: server.address for name, server in servers.items()}), flush=True)
     if options.until_input_ends:
-        threading.Thread(target=lambda: (sys.stdin.read(), is_over.set()), daemon=True).start()
+        threading.Thread(target=_watch_input, args=(is_over,), daemon=True).start()
     is_over.wait()
     for server in servers.values():
         server.is_stopped.set()
         server.shutdown()
     # Threads that still hang have nothing to lose.
     os._exit(0)
+
+
+def _watch_input(is_over: threading.Event) -> None:
+    sys.stdin.read()
+    is_over.set()
 
 
 def _listen(service: str) -> tuple[str, StandIn]:

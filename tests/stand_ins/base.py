@@ -116,11 +116,12 @@ class StandIn(ThreadingHTTPServer):
         """Put a request on record with what will be done about it."""
         with self.lock:
             key = self.protocol.key(request)
-            step = next((s for s in self.memory.script if _matches(s, request, key)), {"do": "ok"})
+            step: dict[str, Any] = {"do": "ok"}
+            step = next((s for s in self.memory.script if _matches(s, request, key)), step)
             if "times" in step:
                 step["times"] -= 1
             if len(self.memory.received) < MOST_RECEIVED:
-                entry = asdict(request) | {"at": time.time(), "key": key, "did": step["do"]}
+                entry: dict[str, Any] = asdict(request) | {"at": time.time(), "key": key, "did": step["do"]}
                 self.memory.received.append(entry)
             return dict(step)
 

@@ -15,7 +15,10 @@ from sync.queries import TargetState
 from therapists.mirrors import ENROLLMENTS, PROFILES, USERS
 from therapists.models import Enrollment, Profile
 
-PLACES = {USERS: "User", ENROLLMENTS: "Enrollment", PROFILES: "Public profile"}
+PLACES = {
+    USERS: "User", ENROLLMENTS: "Enrollment", PROFILES: "Public profile", "listing": "Public directory", "mail": "Notices by mail",
+    "analytics": "Analytics",
+}  # fmt: skip
 # Looks are the desk's style classes.
 GOOD, BUSY, LATE, BAD, PLAIN = "kw-resolved", "kw-retrying", "kw-reopened", "kw-open", "kw-plain"
 STATES = {

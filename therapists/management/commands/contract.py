@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from sync import strict
 from sync.conversions import IDENTITY, Conversion
-from sync.mirrors import Declaration, Mirror, Place, SharedMirror, declaration
+from sync.mirrors import Declaration, Mirror, Place, Service, SharedMirror, declaration
 from therapists.roles import ROLES
 
 BOUNDS = (
@@ -36,6 +36,7 @@ class Command(BaseCommand):
             "version": _version(),
             "mirrors": [_mirror(declared, mirror) for mirror in declared.mirrors],
             "targets": list(declared.targets),
+            "services": [_service(declared, service) for service in declared.services],
             "strict_operations": list(strict.reasons()),
             "roles": {role: sorted(permissions) for role, permissions in ROLES.items()} | {"superuser": ["*"]},
             "bounds": _values(BOUNDS),
@@ -57,6 +58,19 @@ def _mirror(declared: Declaration, mirror: Mirror | SharedMirror) -> dict[str, A
         "urgency": str(mirror.urgency),
         "source": _place(declared, source),
         "copies": [_place(declared, place) | _converted(conversion) for place, conversion in copies],
+        "services": [s.kind for s in declared.services if mirror.fact in (*s.facts, *s.besides)],
+    }
+
+
+def _service(declared: Declaration, service: Service) -> dict[str, Any]:
+    """Say what a service is told, and about whom."""
+    only = service.only
+    return {
+        "kind": service.kind,
+        "facts": list(service.facts),
+        "besides": list(service.besides),
+        "only": None if only is None else _place(declared, only.place) | {"value": only.value},
+        "is_notice": service.is_notice,
     }
 
 

@@ -89,6 +89,17 @@ CREATE OR REPLACE FUNCTION keepwell_list_differs(copied text[], source text) RET
       IS DISTINCT FROM coalesce(keepwell_list_key(keepwell_text_to_list(source)), ARRAY[NULL::text])
     END
 $keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_services() RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
+DECLARE
+  found text;
+BEGIN
+  LOCK TABLE ONLY sync_service IN ACCESS SHARE MODE NOWAIT;
+  found := (SELECT ' ' || string_agg(DISTINCT kind, ' ') || ' ' FROM sync_service WHERE is_configured);
+  RETURN set_config('keepwell.services', coalesce(found, '-'), true);
+EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
+  RETURN set_config('keepwell.services', ' listing mail analytics ', true);
+END
+$keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 BEGIN
   INSERT INTO sync_gap (closed_at) VALUES (now());
@@ -417,9 +428,21 @@ CREATE OR REPLACE FUNCTION keepwell_rows_users() RETURNS trigger LANGUAGE plpgsq
 BEGIN
   IF TG_OP <> 'INSERT' AND OLD.id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT OLD.id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT NEW.id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP = 'UPDATE' AND (OLD.email_norm IS DISTINCT FROM NEW.email_norm) THEN
     BEGIN
@@ -452,8 +475,22 @@ DECLARE
   owed text[];
   lost jsonb;
   reason text;
+  outside text[];
 BEGIN
-  IF NEW.id IS NULL OR (word = mine || '=' AND NOT (OLD.is_verified IS DISTINCT FROM NEW.is_verified)) THEN RETURN NULL; END IF;
+  IF NEW.id IS NULL THEN RETURN NULL; END IF;
+  IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+    IF strpos(current_setting('keepwell.services', true), ' listing ') > 0 AND ((OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url)) THEN
+      outside := outside || '*listing'::text;
+    END IF;
+    IF strpos(current_setting('keepwell.services', true), ' analytics ') > 0 AND ((OLD.avatar_url IS DISTINCT FROM NEW.avatar_url)) THEN
+      outside := outside || '*analytics'::text;
+    END IF;
+    IF outside IS NOT NULL THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      VALUES (NEW.id, outside, NEW.revision, 'service');
+    END IF;
+  END IF;
+  IF word = mine || '=' AND NOT (OLD.is_verified IS DISTINCT FROM NEW.is_verified) THEN RETURN NULL; END IF;
   BEGIN
     IF (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email OR OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
     IF (OLD.avatar_url IS DISTINCT FROM NEW.avatar_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
@@ -570,9 +607,21 @@ CREATE OR REPLACE FUNCTION keepwell_rows_therapist_enrollments() RETURNS trigger
 BEGIN
   IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT OLD.user_id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.user_id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT NEW.user_id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.user_id IS NULL THEN
     BEGIN
@@ -606,8 +655,25 @@ DECLARE
   owed text[];
   lost jsonb;
   reason text;
+  outside text[];
 BEGIN
-  IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email)) THEN RETURN NULL; END IF;
+  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+    IF strpos(current_setting('keepwell.services', true), ' listing ') > 0 AND ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.status IS DISTINCT FROM NEW.status)) THEN
+      outside := outside || '*listing'::text;
+    END IF;
+    IF strpos(current_setting('keepwell.services', true), ' mail ') > 0 AND ((OLD.status IS DISTINCT FROM NEW.status)) THEN
+      outside := outside || '*mail'::text;
+    END IF;
+    IF strpos(current_setting('keepwell.services', true), ' analytics ') > 0 AND ((OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url OR OLD.status IS DISTINCT FROM NEW.status)) THEN
+      outside := outside || '*analytics'::text;
+    END IF;
+    IF outside IS NOT NULL THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      VALUES (NEW.user_id, outside, NEW.revision, 'service');
+    END IF;
+  END IF;
+  IF word = mine || '=' AND NOT (OLD.full_name IS DISTINCT FROM NEW.full_name OR OLD.email IS DISTINCT FROM NEW.email) THEN RETURN NULL; END IF;
   BEGIN
     IF (OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
     IF (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.status IS DISTINCT FROM NEW.status OR OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_profiles'::text; END IF;
@@ -719,9 +785,21 @@ CREATE OR REPLACE FUNCTION keepwell_rows_therapist_profiles() RETURNS trigger LA
 BEGIN
   IF TG_OP <> 'INSERT' AND OLD.user_id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT OLD.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT OLD.user_id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP <> 'DELETE' AND NEW.user_id IS NOT NULL THEN
     INSERT INTO sync_debt (person_id, targets, revision, code) SELECT NEW.user_id, ARRAY['users', 'therapist_enrollments', 'therapist_profiles']::text[], nextval('sync_revision'), lower(TG_OP);
+    IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      SELECT NEW.user_id, array_agg('*' || kind), nextval('sync_revision'), 'service'
+      FROM unnest(ARRAY['listing', 'analytics']) AS kind
+      WHERE strpos(current_setting('keepwell.services', true), ' ' || kind || ' ') > 0 HAVING count(*) > 0;
+    END IF;
   END IF;
   IF TG_OP = 'DELETE' AND OLD.user_id IS NOT NULL
      OR TG_OP = 'UPDATE' AND OLD.user_id IS NOT NULL AND NEW.user_id IS NULL THEN
@@ -745,8 +823,22 @@ DECLARE
   owed text[];
   lost jsonb;
   reason text;
+  outside text[];
 BEGIN
-  IF NEW.user_id IS NULL OR (word = mine || '=' AND NOT (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.verification_status IS DISTINCT FROM NEW.verification_status)) THEN RETURN NULL; END IF;
+  IF NEW.user_id IS NULL THEN RETURN NULL; END IF;
+  IF coalesce(nullif(current_setting('keepwell.services', true), ''), keepwell_services()) <> '-' THEN
+    IF strpos(current_setting('keepwell.services', true), ' listing ') > 0 AND ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url)) THEN
+      outside := outside || '*listing'::text;
+    END IF;
+    IF strpos(current_setting('keepwell.services', true), ' analytics ') > 0 AND ((OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url)) THEN
+      outside := outside || '*analytics'::text;
+    END IF;
+    IF outside IS NOT NULL THEN
+      INSERT INTO sync_debt (person_id, targets, revision, code)
+      VALUES (NEW.user_id, outside, NEW.revision, 'service');
+    END IF;
+  END IF;
+  IF word = mine || '=' AND NOT (OLD.bio IS DISTINCT FROM NEW.bio OR OLD.experience_years IS DISTINCT FROM NEW.experience_years OR OLD.phone IS DISTINCT FROM NEW.phone OR OLD.specialization IS DISTINCT FROM NEW.specialization OR OLD.verification_status IS DISTINCT FROM NEW.verification_status) THEN RETURN NULL; END IF;
   BEGIN
     IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'users'::text; END IF;
     IF (OLD.profile_image_url IS DISTINCT FROM NEW.profile_image_url) THEN owed := owed || 'therapist_enrollments'::text; END IF;
@@ -921,7 +1013,8 @@ SELECT p.person_id, t.target,
   coalesce(l.applied_revision, 0) AS applied_revision,
   coalesce(l.verified_revision, 0) AS verified_revision,
   CASE
-    WHEN p.gone IS NOT NULL THEN p.gone
+    -- A service is told of a deletion by a call of its own.
+    WHEN p.gone IS NOT NULL AND (t.kind IS NULL OR d.owed_since IS NULL AND l.owed_since IS NULL) THEN p.gone
     WHEN l.is_paused AND (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL) THEN 'parked'
     WHEN (d.owed_since IS NOT NULL OR l.owed_since IS NOT NULL AND l.excluded_reason IS NULL
       AND l.next_attempt_at IS NOT NULL) AND (EXISTS (SELECT FROM sync_breaker b WHERE b.target = t.target
@@ -934,8 +1027,11 @@ SELECT p.person_id, t.target,
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at IS NULL THEN 'blocked'
     WHEN l.owed_since IS NOT NULL AND l.next_attempt_at > clock_timestamp() THEN 'backing_off'
     WHEN l.owed_since IS NOT NULL THEN 'due'
-    WHEN CASE t.target WHEN 'users' THEN (EXISTS (SELECT FROM users WHERE users.id = p.person_id) AND (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_enrollments' THEN (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_profiles' THEN ((EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id))) OR EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND therapist_enrollments.status = 'approved')) END THEN 'in_sync'
-    ELSE 'excluded'
+    WHEN NOT CASE WHEN t.kind IS NOT NULL THEN CASE t.kind WHEN 'listing' THEN EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND status = 'approved') ELSE l.person_id IS NOT NULL END ELSE CASE t.target WHEN 'users' THEN (EXISTS (SELECT FROM users WHERE users.id = p.person_id) AND (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_enrollments' THEN (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_profiles' THEN ((EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id))) OR EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND therapist_enrollments.status = 'approved')) END END THEN 'excluded'
+    WHEN t.kind IS NULL THEN 'in_sync'
+    WHEN l.person_id IS NULL THEN 'due'
+    WHEN l.verified_revision < l.applied_revision THEN 'unverifiable'
+    ELSE 'in_sync'
   END AS state,
   least(l.owed_since, d.owed_since) AS owed_since,
   coalesce(l.attempts, 0) AS attempts,
@@ -944,14 +1040,18 @@ SELECT p.person_id, t.target,
   CASE
     WHEN p.gone IS NOT NULL OR d.owed_since IS NOT NULL THEN NULL
     WHEN l.owed_since IS NOT NULL THEN l.excluded_reason
-    WHEN NOT CASE t.target WHEN 'users' THEN (EXISTS (SELECT FROM users WHERE users.id = p.person_id) AND (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_enrollments' THEN (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_profiles' THEN ((EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id))) OR EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND therapist_enrollments.status = 'approved')) END THEN 'no source'
+    WHEN NOT CASE WHEN t.kind IS NOT NULL THEN CASE t.kind WHEN 'listing' THEN EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND status = 'approved') ELSE l.person_id IS NOT NULL END ELSE CASE t.target WHEN 'users' THEN (EXISTS (SELECT FROM users WHERE users.id = p.person_id) AND (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_enrollments' THEN (EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id))) WHEN 'therapist_profiles' THEN ((EXISTS (SELECT FROM therapist_profiles WHERE therapist_profiles.user_id = p.person_id) AND (EXISTS (SELECT FROM users WHERE users.id = p.person_id) OR EXISTS (SELECT FROM therapist_enrollments WHERE therapist_enrollments.user_id = p.person_id))) OR EXISTS (SELECT FROM therapist_enrollments WHERE user_id = p.person_id AND therapist_enrollments.status = 'approved')) END END THEN 'no source'
   END AS excluded_reason
 FROM (SELECT id AS person_id, NULL::text AS gone FROM users UNION ALL SELECT person_id, CASE WHEN bool_and(applied_at IS NOT NULL) THEN 'deleted' WHEN bool_or(hold_id IS NOT NULL) THEN 'parked' ELSE 'due' END FROM sync_tombstone WHERE target = 'users' AND kind = 'deleted' AND NOT EXISTS (SELECT FROM users WHERE users.id = sync_tombstone.person_id) GROUP BY person_id) p
-CROSS JOIN (VALUES ('users'), ('therapist_enrollments'), ('therapist_profiles')) AS t (target)
+CROSS JOIN (
+  SELECT target::text, kind::text FROM (VALUES ('users', NULL), ('therapist_enrollments', NULL), ('therapist_profiles', NULL)) AS tables (target, kind)
+  UNION ALL SELECT target, kind FROM sync_service WHERE is_configured
+) AS t
 LEFT JOIN sync_ledger l ON l.person_id = p.person_id AND l.target = t.target
 LEFT JOIN LATERAL (
   SELECT min(at) AS owed_since, min(code) AS code FROM sync_debt
-  WHERE sync_debt.person_id = p.person_id AND t.target = ANY(sync_debt.targets)
+  WHERE sync_debt.person_id = p.person_id
+    AND (t.target = ANY(sync_debt.targets) OR '*' || t.kind = ANY(sync_debt.targets))
   HAVING count(*) > 0
 ) d ON true;
 CREATE OR REPLACE VIEW contract_unlinked AS
