@@ -50,6 +50,8 @@ def configure(config: dict[str, Any]) -> None:
             "handlers": {"stream": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stream"], "level": config["level"]},
             "loggers": {
+                # Django's own handlers would say the same a second time, with what we leave out.
+                "django": {"handlers": [], "level": "INFO"},
                 "django.db.backends": {"level": "WARNING"},
                 # Four lines for each sign-in; what counts is said as a warning.
                 "axes": {"level": "WARNING"},

@@ -1,5 +1,6 @@
 """Every error of the API as application/problem+json (RFC 9457): what happened and what to do, never how it broke."""
 
+import errno
 import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # The database does not answer, has no connection left, or somebody holds the row: again later.
 BUSY_STATES = ("08", "53", "55P03", "57", "40001", "40P01", "25P03", "25P04")
+# The disk takes nothing: it is full, over its quota, read-only or broken.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 RETRY_SECONDS = 5
 ANY_FIELD = "non_field_errors"
 INVALID = "invalid"
@@ -105,6 +108,9 @@ def _as_problem(error: Exception, request: Any) -> Problem:
             return Problem(400, "bad_request", "The request is malformed.")
         case DatabaseError() | InterfaceError():
             return _database_problem(error)
+        case OSError() if error.errno in NO_ROOM:
+            logger.error("api.disk.unavailable", extra={"errno": error.errno})
+            return _unavailable()
     return _unexpected(error)
 
 
@@ -136,15 +142,19 @@ def _database_problem(error: Exception) -> Problem:
         logger.warning("api.database.unavailable", extra={"code": state or "08000"})
         # A connection that broke at the commit leaves open whether it happened: only a lock or a deadlock is sure.
         sure = " Nothing was changed." if state in {"55P03", "57014", "40001", "40P01"} else ""
-        return Problem(
-            503, "unavailable", f"This cannot be saved or read right now.{sure} Try again shortly.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )  # fmt: skip
+        return _unavailable(sure)
     if isinstance(error, IntegrityError):
         return Problem(409, "conflict", "This contradicts what is stored already. Nothing was changed.")
     if isinstance(error, DataError):
         return Problem(400, "invalid", "A value cannot be stored as it is. Nothing was changed.")
     return _unexpected(error)
+
+
+def _unavailable(sure: str = "") -> Problem:
+    return Problem(
+        503, "unavailable", f"This cannot be saved or read right now.{sure} Try again shortly.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )  # fmt: skip
 
 
 def _unexpected(error: Exception) -> Problem:

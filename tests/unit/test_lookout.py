@@ -24,7 +24,7 @@ class Frozen:
     def look(self, note: Note) -> None:
         self.rounds += 1
         note("quick", self.rounds)
-        assert self.thaw.wait(30)
+        assert self.thaw.wait(10)
         note("frozen", self.rounds)
 
 
