@@ -19,7 +19,7 @@ MOST_COUNTED = 50_000
 MOST_OPERATIONS, MOST_OUTCOMES = 50, 100
 FEWER_ITEMS = 5
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
-# A copy that the ledger and debt both know of is one copy, behind since the earlier of the two.
+# A copy that the ledger and debt both know of is one copy, behind since the earlier of the two. Debt may name a kind of service.
 _OWED = f"""
 SELECT count(*), coalesce(sum(extract(epoch FROM clock_timestamp() - since)), 0)::float8,
        coalesce(max(extract(epoch FROM clock_timestamp() - since)), 0)::float8
@@ -27,8 +27,11 @@ FROM (SELECT person_id, target, min(since) AS since FROM (
     (SELECT person_id, target, owed_since AS since FROM sync_ledger
      WHERE owed_since IS NOT NULL AND excluded_reason IS NULL LIMIT {MOST_COUNTED})
     UNION ALL
-    SELECT person_id, unnest(targets), at FROM (
-        SELECT person_id, targets, at FROM sync_debt ORDER BY id LIMIT {MOST_COUNTED}) AS debt) AS known
+    SELECT person_id, coalesce(service.target, word), at FROM (
+        SELECT person_id, targets, at FROM sync_debt ORDER BY id LIMIT {MOST_COUNTED}) AS debt
+    CROSS JOIN unnest(targets) AS word
+    LEFT JOIN sync_service AS service ON service.is_configured AND word = '*' || service.kind
+    WHERE word NOT LIKE '*%' OR service.target IS NOT NULL) AS known
 GROUP BY person_id, target) AS owed
 """
 _STATES = f"""
@@ -103,6 +106,7 @@ def targets() -> Part:
     told = [f"{name} {word}" for name, word in words.items() if word != "working"]
     told += [f"{name} switched off by staff" for name in off]
     told += [f"switched off by staff: {pauses.OPERATIONS[key].lower()}" for key in stopped]
+    absent = everything.unconfigured()
     verdict = worst(
         (bool(told), Verdict.WORRYING),
         (any(word == "parked" for word in words.values()), Verdict.BAD),
@@ -111,9 +115,12 @@ def targets() -> Part:
         "words": words, "shut": {name: word in {"parked", "throttled"} for name, word in words.items()},
         "failures": {name: known.get(name, State()).failures for name in words},
         "switched_off": {name: name in off for name in words}, "operations_switched_off": stopped,
-        "not_configured": everything.unconfigured(),
+        "not_configured": absent,
     }  # fmt: skip
-    return Part("targets", verdict, ", ".join(told) or f"all {len(words)} work", figures)
+    says = ", ".join(told) or f"all {len(words)} work"
+    if absent:
+        says += f"; not configured, so owed nothing: {', '.join(absent)}"
+    return Part("targets", verdict, says, figures)
 
 
 def items() -> Part:

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from sync import pulse, triggers, vitals
+from sync.models import Service
 from sync.pulse import Pulse
 from sync.vitals import Part, Verdict, postgres
 from sync.vitals.parts import TITLES
@@ -17,6 +18,7 @@ from tests import fakes
 from tests.factories import Cast, parked_target
 
 pytestmark = pytest.mark.django_db(transaction=True)
+NOT_CONFIGURED = "not configured, so owed nothing: listing, mail, analytics"
 ELSEWHERE = {"queues", "spool", "disks"}
 MOST_MS = 1000 * (vitals.WAIT_SECONDS + 2)
 
@@ -118,7 +120,7 @@ class TestWhatIsWrong:
     def test_with_a_target_is_told_of_it_alone(self) -> None:
         parked_target()
         found = parts()["targets"]
-        assert (found.verdict, found.says) == (Verdict.BAD, "therapist_profiles parked")
+        assert (found.verdict, found.says) == (Verdict.BAD, f"therapist_profiles parked; {NOT_CONFIGURED}")
         assert [name for name, is_shut in found.figures["shut"].items() if is_shut] == ["therapist_profiles"]
 
     def test_with_disks_is_told_before_they_are_full(self, settings: Any) -> None:
@@ -146,6 +148,23 @@ def test_divergence_adds_up_the_ages_of_copies_and_counts_each_once(cast: Cast, 
     assert found["copies"] == 2
     assert 150 <= found["divergence_seconds"] < 160
     assert 100 <= found["oldest_seconds"] < 110
+
+
+def test_services_are_told_of_as_targets_are(cast: Cast, settled: Any) -> None:
+    settled()
+    for target in ("listing", "listing-2"):
+        Service.objects.create(target=target, kind="listing", is_configured=True, digest="", xid=1)
+    with fakes.asleep():
+        # Debt names a kind: each configured service of it is a copy, and one that is not configured is none.
+        fakes.sql(
+            "INSERT INTO sync_debt (person_id, targets, revision, at) VALUES (%s, '{*listing,*mail}', 1, now())",
+            cast.ada.pk,
+        )
+    parked_target("listing")
+    found = parts()
+    assert found["owed"].figures["copies"] == 2
+    assert found["targets"].says == "listing parked; not configured, so owed nothing: mail, analytics"
+    assert (found["targets"].figures["shut"]["listing"], found["targets"].figures["shut"]["listing-2"]) == (True, False)
 
 
 class TestThePage:
