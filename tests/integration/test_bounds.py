@@ -1,8 +1,11 @@
 """What a request's connection may cost, and what is answered when PostgreSQL does not."""
 
 import copy
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -13,7 +16,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
+from config import database
 from config.database import bounded, pooled
+from interventions.api.problems import is_away
 from tests import fakes
 from tests.factories import Cast
 from therapists.models import Enrollment
@@ -42,6 +47,12 @@ def shown(wrapper: BaseDatabaseWrapper, name: str) -> str:
         return str(cursor.fetchone()[0])
 
 
+def web_pid(wrapper: BaseDatabaseWrapper) -> int:
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
 class TestAConnectionOfTheWeb:
     def test_is_bounded_whoever_had_it_before(self, web: Any) -> None:
         for _ in range(2):
@@ -53,15 +64,31 @@ class TestAConnectionOfTheWeb:
             web.close()
 
     def test_that_was_broken_is_not_given_out_again(self, web: Any) -> None:
-        with web.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            (pid,) = cursor.fetchone()
+        pid = web_pid(web)
         web.close()
         fakes.sql("SELECT pg_terminate_backend(%s)", pid)
         fakes.wait_until(
             lambda: not fakes.sql("SELECT FROM pg_stat_activity WHERE pid = %s", pid), what="the session is gone"
         )
         assert shown(web, "application_name") is not None
+
+    def test_p9_to_a_server_that_is_frozen_is_given_up(
+        self, web: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pid = web_pid(web)
+        if b"postgres" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            pytest.skip("The server is another machine's.")
+        settings.WEB_STATEMENT_SECONDS = 0
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with monkeypatch.context() as meanwhile, pytest.raises(OperationalError) as given_up:
+                meanwhile.setattr(database, "SILENCE_SECONDS", 0.3)
+                shown(web, "application_name")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert is_away(given_up.value), "so the answer is a 503"
+        web.close()
+        assert web_pid(web) != pid, "nobody gets the connection with half an answer in it"
 
 
 def test_whatever_takes_too_long_is_ended_and_answered_503(cast: Cast, client: Client) -> None:
