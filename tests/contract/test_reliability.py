@@ -9,7 +9,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 # Whoever reads the page looks for these.
 FAULTS = (
     "away", "frozen", "killed with -9", "locked", "one bad row", "full", "Redis is away", "a worker is killed", "beat, are dead",
-    "the web is killed", "breaker", "statement or a lock takes too long", "deadlock",
+    "the web is killed", "breaker", "statement or a lock takes too long", "deadlock", "a service is down",
 )  # fmt: skip
 
 
