@@ -164,7 +164,7 @@ class Bench:
 
 
 @contextmanager
-def started(crowd: int, probe_cap: int) -> Iterator[Bench]:
+def started(crowd: int, probe: int, probe_cap: int) -> Iterator[Bench]:
     """Start the services and a copy that is configured to tell them, and wait until they know everybody."""
     with tempfile.TemporaryDirectory(prefix="keepwell-bench-") as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
@@ -173,7 +173,8 @@ def started(crowd: int, probe_cap: int) -> Iterator[Bench]:
         copy = Copy(Path(folder) / "var", settings={
             "LISTING_URL": services[LISTING].address, "LISTING_SECRET": SECRET,
             "ANALYTICS_URL": services[ANALYTICS].address, "SYNC_PRIVATE_ADDRESSES": "1",
-            "SYNC_BREAKER_PROBE_CAP_SECONDS": str(probe_cap), "LOG_LEVEL": "WARNING",
+            "SYNC_BREAKER_PROBE_SECONDS": str(probe), "SYNC_BREAKER_PROBE_CAP_SECONDS": str(probe_cap),
+            "LOG_LEVEL": "WARNING",
         })  # fmt: skip
         stack.callback(copy.clean_up)
         copy.start()
@@ -190,9 +191,9 @@ def started(crowd: int, probe_cap: int) -> Iterator[Bench]:
         yield bench
 
 
-def measure(*, crowd: int, calm: float, outage: float, delays: int, probe_cap: int = 60) -> Outcome:
+def measure(*, crowd: int, calm: float, outage: float, delays: int, probe: int, probe_cap: int) -> Outcome:
     """Run a copy through an outage of every service, and then of the directory alone."""
-    with started(crowd, probe_cap) as bench:
+    with started(crowd, probe, probe_cap) as bench:
         before, beside, failed, most_causes, drained = bench.outage(calm, outage)
         wrong, twice = bench.wrong(), bench.twice()
         told = bench.told("told", delays)
@@ -225,11 +226,9 @@ def figures(found: Outcome, outage: float) -> list[Figure]:
 def main() -> int:
     """Measure on a copy of our own and print the table; 1 when a figure is not reached."""
     given = measuring.arguments(
-        __doc__, crowd=CROWD, calm=CALM_SECONDS, outage=OUTAGE_SECONDS, delays=DELAYS, probe_cap=60
+        __doc__, crowd=CROWD, calm=CALM_SECONDS, outage=OUTAGE_SECONDS, delays=DELAYS, probe=60, probe_cap=60
     )
-    found = measure(
-        crowd=given.crowd, calm=given.calm, outage=given.outage, delays=given.delays, probe_cap=given.probe_cap
-    )
+    found = measure(**vars(given))
     with measuring.bench():
         return measuring.report(figures(found, given.outage))
 
