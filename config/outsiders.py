@@ -11,6 +11,11 @@ LISTING_READ_URL = ENV.text(
 ANALYTICS_URL = ENV.text("ANALYTICS_URL", "", "Is told by id that somebody's data changed, and nothing of what it is.")
 ANALYTICS_SECRET = ENV.text("ANALYTICS_SECRET", "", "The bearer's token there.", is_secret=True)
 MAIL_NOTICES = ENV.flag("MAIL_NOTICES", False, "Mail therapists what was decided about them; needs EMAIL_URL.")
+ASSISTANT_URL = ENV.text("ASSISTANT_URL", "", "A language model that speaks POST /v1/chat/completions; suggests a bio.")
+ASSISTANT_SECRET = ENV.text("ASSISTANT_SECRET", "", "The bearer's token there.", is_secret=True)
+ASSISTANT_MODEL = ENV.text("ASSISTANT_MODEL", "gpt-4o-mini", "Which of its models is asked.")
+SMS_URL = ENV.text("SMS_URL", "", "Takes short messages as JSON by POST: reminders, and what an applicant is told.")
+SMS_SECRET = ENV.text("SMS_SECRET", "", "The bearer's token there.", is_secret=True)
 SYNC_CALL_SECONDS = ENV.number("SYNC_CALL_SECONDS", 5, "Longest call to an outside service.", least=1, most=60)
 SYNC_CALL_LEASE_SECONDS = ENV.number(
     "SYNC_CALL_LEASE_SECONDS", 60, "After so long somebody else calls in place of a worker that says nothing.", least=10

@@ -51,6 +51,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0, "interval_start": 0, "inte
 CELERY_BEAT_SCHEDULE = {
     # A tick that nobody took within its interval is worthless: expire it, or a stopped worker comes back to a heap.
     "sweep": {"task": "sync.tasks.sweep", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "high", "expires": 30}},
+    "carry": {"task": "sync.tasks.carry", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "normal", "expires": 30}},
     "link": {"task": "sync.tasks.link", "schedule": 60, "options": {"queue": "normal", "expires": 60}},
     "identity": {"task": "therapists.tasks.review_identity", "schedule": IDENTITY_SECONDS, "options": {"queue": "normal", "expires": 60}},
     "prune": {"task": "sync.tasks.prune", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},

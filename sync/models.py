@@ -6,11 +6,14 @@ from django.db.models.functions import Now
 
 from interventions.models import RunRecord
 from sync.outlets import Endpoint, Service
+from sync.spares import Errand, ErrandState, KeptAnswer, ServiceFailure, ServiceTally
 from sync.stops import Breaker, Pause
 from sync.tombstones import Belated, Hold, Tombstone
 
 __all__ = [
-    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Endpoint", "Gap", "Hold", "Ledger", "LostValue", "Pause", "Pulse", "Run", "RunChange", "RunKind", "RunState", "Service", "Tombstone",
+    "Attempt", "Audit", "Batch", "Belated", "Breaker", "Debt", "Endpoint", "Errand", "ErrandState", "Gap", "Hold",
+    "KeptAnswer", "Ledger", "LostValue", "Pause", "Pulse", "Run", "RunChange", "RunKind", "RunState", "Service",
+    "ServiceFailure", "ServiceTally", "Tombstone",
 ]  # fmt: skip
 
 

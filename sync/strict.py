@@ -26,6 +26,8 @@ class SecondBest(StrEnum):
     DEGRADED = "degraded"
     CACHED = "cached"
     QUEUED = "queued"
+    DEFAULT = "answered by a default"
+    SKIPPED = "skipped"
     REPLAYED = "replayed offline"
 
 

@@ -7,7 +7,21 @@ from redis import RedisError
 
 from interventions import causes, idempotency, intake, retry_runs
 from interventions import operations as interventions
-from sync import belated, calling, deletion, delivery, doorbell, drift, identity, ledger, outside, pauses, pulse, repair
+from sync import (
+    belated,
+    calling,
+    carrying,
+    deletion,
+    delivery,
+    doorbell,
+    drift,
+    identity,
+    ledger,
+    outside,
+    pauses,
+    pulse,
+    repair,
+)
 
 
 @shared_task(ignore_result=True)
@@ -72,6 +86,12 @@ def follow_causes() -> None:
 
 
 @shared_task(ignore_result=True)
+def carry() -> None:
+    """Carry out the errands that wait."""
+    carrying.carry_all()
+
+
+@shared_task(ignore_result=True)
 def link() -> None:
     """Bring together persons and rows that came at the same time; not while staff have it paused."""
     if not pauses.is_paused(pauses.LINK) and repair.owe_unlinked():
@@ -88,6 +108,7 @@ def prune() -> None:
     pulse.prune(at=timezone.now())
     retry_runs.prune(at=timezone.now())
     idempotency.prune(at=timezone.now())
+    carrying.prune(at=timezone.now())
 
 
 def _ring() -> None:

@@ -23,6 +23,7 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("GET", "/api/v1/therapists/me/export/", None, (401, 200, 200, 200, 200, 200, 200, 200)),
     ("GET", "/api/v1/therapists/me/sync/", None, (401, 200, 200, 404, 404, 404, 404, 404)),
     ("POST", "/api/v1/therapists/me/sync/", {}, (401, 200, 200, 404, 404, 404, 404, 404)),
+    ("POST", "/api/v1/therapists/me/bio-suggestion/", {}, (401, 200, 200, 404, 404, 404, 404, 404)),
     ("DELETE", "/api/v1/therapists/me/avatar/", None, (401, 200, 200, 404, 404, 404, 404, 404)),
     ("GET", "/api/v1/enrollments/", None, (401, 403, 403, 403, 200, 200, 200, 200)),
     (
@@ -78,6 +79,14 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("POST", "/api/v1/bookings/", {"therapist_id": 999_999} | AN_HOUR, (401, 403, 403, 409, 403, 403, 403, 403)),
     # It is another client's; the therapist is one of its two.
     ("POST", "/api/v1/bookings/{booking}/confirm/", {}, (401, 404, 200, 404, 404, 404, 404, 404)),
+    # No service for text messages is set up.
+    ("POST", "/api/v1/bookings/{booking}/reminder/", {}, (401, 404, 409, 404, 404, 404, 404, 404)),
+    (
+        "POST",
+        "/api/v1/enrollments/{enrollment}/message/",
+        {"about": "received"},
+        (401, 403, 403, 403, 403, 403, 409, 409),
+    ),
     ("POST", "/api/v1/bookings/{booking}/cancel/", {}, (401, 404, 200, 404, 404, 404, 404, 404)),
     ("GET", "/api/v1/credits/", None, (401, 200, 200, 200, 200, 200, 200, 200)),
     ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 403, 404, 404)),

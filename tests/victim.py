@@ -33,6 +33,7 @@ from interventions.models import Cause, Intervention  # noqa: E402
 from sync import (  # noqa: E402
     belated,
     calling,
+    carrying,
     claims,
     deletion,
     delivery,
@@ -181,6 +182,12 @@ def call(url: str, secret: str) -> None:
     calling.call("listing")
 
 
+def carry(url: str) -> None:
+    """Carry out the errands that wait, by this provider of short messages."""
+    settings.SMS_URL, settings.SYNC_PRIVATE_ADDRESSES = url, True
+    carrying.carry_all()
+
+
 def link() -> None:
     """Bring together persons and rows that came at the same time."""
     repair.owe_unlinked()
@@ -221,7 +228,7 @@ WORKS: dict[str, Callable[..., Any]] = {
     "edit": edit, "alert": alert, "follow": follow, "acknowledge": acknowledge, "assign": assign, "retry": retry, "retry_in_bulk": retry_in_bulk, "resolve": resolve, "take_in": take_in,
     "drain": tasks.drain, "reconcile": reconcile, "quarantine": quarantine, "sweep": tasks.sweep, "audit": tasks.audit,
     "audit_recent": tasks.audit_recent, "mend_all": mend_all, "advance": advance, "undo": undo, "plan": plan, "adopt": adopt,
-    "append": append, "lease": lease, "call": call, "link": link, "reset_breaker": reset_breaker, "retire": retire,
+    "append": append, "lease": lease, "call": call, "carry": carry, "link": link, "reset_breaker": reset_breaker, "retire": retire,
     "decide_hold": decide_hold, "merge": merge, "erase": erase,
 }  # fmt: skip
 

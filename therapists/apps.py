@@ -23,7 +23,8 @@ class TherapistsConfig(AppConfig):
         from sync.strict import Strict
 
         # All of the strict operations, so that whoever declares a second best for one is refused at the start.
-        from therapists import bookings, checks, credits, identity, operations, staff  # noqa: F401
+        # And what services do on demand: workers carry out what the web has queued.
+        from therapists import bookings, checks, credits, identity, operations, reminders, staff, suggestions  # noqa: F401
         from therapists.accounts import adapters, factors
         from therapists.mirrors import DECLARATION
         from therapists.roles import sync_groups_after_migrate

@@ -47,6 +47,10 @@ ROWS: dict[str, str] = {
     "sync_debt": "person_id = ANY(%(people)s) AND code IS DISTINCT FROM 'service'",
     "sync_ledger": "person_id = ANY(%(people)s) AND told IS NULL",
     "keyed_request": "person_id = ANY(%(people)s)",
+    "sync_kept_answer": "person_id = ANY(%(people)s)",
+    # An applicant has no person's id. What waits is not sent any more.
+    "sync_errand": "person_id = ANY(%(people)s) OR (payload ->> 'enrollment') = ANY(%(enrollments)s::text[])",
+    "sync_service_failure": "person_id = ANY(%(people)s)",
     # What they read as staff.
     "intervention_alert_reading": "user_id = ANY(%(people)s)",
 }
@@ -128,6 +132,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         " ramp_taken code error_object",
         "sync_service": "target kind is_configured digest since xid everybody_owed_at",
         "sync_endpoint": "id name url read_url secret older_secret is_on made_at made_by secret_since",
+        "sync_service_tally": "service hour outcome number milliseconds",
         "sync_batch": "id pid backend_start server_start people deaths",
         "sync_pulse": "role name at",
         "sync_gap": "id opened_at closed_at audited_at",

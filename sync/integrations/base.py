@@ -143,8 +143,10 @@ def ask(method: str, url: str, *, body: str | None = None, headers: Mapping[str,
         with Manager(config).get_session() as session:
             session.trust_env = False
             sent = None if body is None else body.encode()
-            answer = session.request(method, url, data=sent, headers=dict(headers), stream=True, allow_redirects=False)
-            return Reply(answer.status_code, _read(answer, deadline, missing=missing))
+            with session.request(
+                method, url, data=sent, headers=dict(headers), stream=True, allow_redirects=False
+            ) as answer:
+                return Reply(answer.status_code, _read(answer, deadline, missing=missing))
     except InvalidIPAddress as error:
         raise CallFailed(FORBIDDEN_ADDRESS) from error
     except requests.Timeout as error:

@@ -40,11 +40,13 @@ WORK = {
     "interventions.alert": ("alert", {}),
     "interventions.delivery": ("alert", {}),
 }
-# Of these there are tests of their own (test_killed_runs.py, test_killed_alerts.py, test_killed_keys.py, test_killed_calls.py): what they leave
+# Of these there are tests of their own (test_killed_runs.py, test_killed_alerts.py, test_killed_keys.py, test_killed_calls.py,
+# test_killed_errands.py): what they leave
 # behind is no debt.
 OF_RUNS = ("sync.audit.", "sync.run.", "sync.step.", "sync.undo.", "sync.adopt.", "interventions.adopt.")
 OF_CAUSES = ("interventions.follow.", "interventions.decision.")
 OF_KEYS = ("interventions.key.",)
+OF_ERRANDS = ("sync.errand.",)
 OF_CALLS = ("sync.call.", "sync.outside.")
 # An item is settled only where what it waits for is mended.
 SETTLING = {"interventions.before_settle", "interventions.after_settle"}
@@ -104,7 +106,10 @@ def session(people: list[User]) -> str:
 
 
 @pytest.mark.parametrize(
-    "point", sorted(p for p in POINTS.keys() - KILLED if not p.startswith(OF_RUNS + OF_CAUSES + OF_KEYS + OF_CALLS))
+    "point",
+    sorted(
+        p for p in POINTS.keys() - KILLED if not p.startswith(OF_RUNS + OF_CAUSES + OF_KEYS + OF_CALLS + OF_ERRANDS)
+    ),
 )
 def test_p1_a_process_killed_at_any_point_leaves_nothing_silently_behind(
     point: str, people: list[User], session: str, victims: Victims

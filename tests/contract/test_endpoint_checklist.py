@@ -45,6 +45,8 @@ OTHERS = {
     "POST /api/v1/auth/session/", "DELETE /api/v1/auth/session/", "DELETE /api/v1/auth/sessions/",
     "DELETE /api/v1/therapists/me/", "POST /api/v1/runs/",
     "POST /api/v1/applications/", "POST /api/v1/credits/",
+    "POST /api/v1/therapists/me/bio-suggestion/", "POST /api/v1/bookings/*/reminder/",
+    "POST /api/v1/enrollments/*/message/",
     "POST /api/v1/bookings/", "POST /api/v1/bookings/*/confirm/", "POST /api/v1/bookings/*/cancel/",
     *(f"POST /api/v1/interventions/*/{word}/" for word in
       ("retry", "resolve", "assign", "hand-back", "snooze", "unsnooze")),

@@ -18,10 +18,11 @@ from django.utils import timezone
 
 from interventions import operations
 from interventions.models import History, Intervention
+from sync import errands, kept
 from sync.models import LostValue
 from tests import fakes
 from tests.factories import UserFactory, therapist
-from therapists import erasure, images
+from therapists import erasure, images, reminders
 from therapists.models import Enrollment, OpenSession, Profile, User
 from therapists.operations import change_email
 
@@ -86,6 +87,10 @@ def zoe(settled: Settle) -> User:
     Enrollment.objects.create(
         user=None, email=f"old.{WORD}@example.org", bio=WORD, superseded_by=Enrollment.objects.get(user=person).pk
     )
+    now = timezone.now()
+    question = kept.Question(kept.Kind("x", lifetime=dt.timedelta(days=1)), person.pk, {"bio": WORD})
+    kept.put(question, f"A bio about {WORD}", at=now)
+    errands.queue(errands.Wish(reminders.REMINDER, key="x", person_id=person.pk), at=now)
     client = Client()
     client.force_login(person)
     person.refresh_from_db()

@@ -1,0 +1,25 @@
+"""Stands in for a language model: `POST /v1/chat/completions` answers with a text that says what it was told about."""
+
+import json
+
+from tests.stand_ins.base import Answer, Protocol, Request
+
+
+class Service(Protocol):
+    """Asks for the bearer's token `ASSISTANT_SECRET` where the environment has one; each call has an effect: it costs."""
+
+    def key(self, request: Request) -> str | None:
+        """It has none: the same question twice is answered twice."""
+        return None
+
+    def answer(self, request: Request) -> Answer:
+        """Answer in the shape of a completion."""
+        secret = self.environment.get("ASSISTANT_SECRET")
+        if secret and request.headers.get("authorization") != f"Bearer {secret}":
+            return Answer(401, {"error": {"message": "Incorrect API key provided"}})
+        if request.method != "POST" or request.path != "/v1/chat/completions":
+            return Answer(404, {"error": {"message": "Unknown request URL"}})
+        asked = json.loads(request.body)
+        told = asked["messages"][-1]["content"]
+        message = {"role": "assistant", "content": f"A suggestion about: {told}"}
+        return Answer(200, {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}, is_effect=True)
