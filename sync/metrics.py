@@ -32,6 +32,8 @@ MEASURES = (
     Measure("keepwell_database_replicas", "replicas", "replicas", "Replicas that are connected."),
     Measure("keepwell_database_replication_lag_seconds", "replicas", "replication_lag_seconds",
             "How far the slowest replica is behind; absent without one."),
+    Measure("keepwell_database_replication_lag_bytes", "replicas", "replication_lag_bytes",
+            "What it has not replayed; absent without one."),
     Measure("keepwell_net_debt", "net", "debt", "1 while every write is seen."),
     Measure("keepwell_net_copying", "net", "copying", "1 while the database makes copies at commit."),
     Measure("keepwell_net_verified", "net", "is_verified", "0 from when the net was off until an audit has run."),

@@ -6,7 +6,7 @@ from sync.vitals.parts import Part, Verdict, counted, lasting, unknown, worst
 
 # Of max_connections; above the second bound the next deployment finds no room.
 WORRYING_SHARE, BAD_SHARE = 0.75, 0.9
-OLD_TRANSACTION_SECONDS, LAG_SECONDS = 300, 60
+OLD_TRANSACTION_SECONDS, LAG_SECONDS, LAG_BYTES = 300, 60, 256 * 2**20
 DURABLE = {
     "fsync": {"on"},
     "full_page_writes": {"on"},
@@ -20,13 +20,16 @@ SELECT count(*), current_setting('max_connections')::int, (SELECT count(*) FROM 
        count(*) FILTER (WHERE datname = current_database() AND query = '<insufficient privilege>')
 FROM pg_stat_activity WHERE backend_type = 'client backend'
 """
-# A replica that has everything and waits for more says nothing of its lag after a while: that is none.
+# A replica tells of its lag as it replays: one that does not replay goes on telling the last it knew, so that bytes count
+# too. Of one that has everything and waits for more the clock would run on.
 _REPLICAS = """
 SELECT count(*), count(*) FILTER (WHERE state IS NULL),
-       max(CASE WHEN replay_lsn >= sent_lsn THEN coalesce(extract(epoch FROM replay_lag), 0)
-                ELSE extract(epoch FROM replay_lag) END),
-       pg_is_in_recovery(), extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
-FROM pg_stat_replication
+       max(CASE WHEN replay_lsn >= sent_lsn THEN 0 ELSE extract(epoch FROM replay_lag) END)::float8,
+       max(pg_wal_lsn_diff(here, replay_lsn))::bigint, pg_is_in_recovery(),
+       CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END::float8
+FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END AS here) AS now
+CROSS JOIN pg_stat_replication
 """
 
 
@@ -72,21 +75,28 @@ def replicas() -> Part:
     """Tell how far replicas are behind; a server that is one itself, how far it is."""
     with connection.cursor() as cursor:
         cursor.execute(_REPLICAS)
-        number, hidden, lag, is_replica, own_lag = cursor.fetchone()
-    return told(number, hidden, lag, own_lag if is_replica else None)
+        number, hidden, lag, behind, is_replica, own_lag = cursor.fetchone()
+    return told(number, hidden, lag, behind, own_lag if is_replica else None)
 
 
-def told(number: int, hidden: int, lag: float | None, own_lag: float | None) -> Part:
-    """Say what was read of replicas: how many, of how many nothing may be known, the longest lag, and the server's own."""
-    if number and (hidden or lag is None):
+def told(number: int, hidden: int, lag: float | None, behind: int | None, own_lag: float | None) -> Part:
+    """
+    Say what was read of replicas: how many, of how many nothing may be known, and the longest lag in seconds and in bytes.
+
+    `own_lag`: how far this server is behind, where it is a replica itself.
+    """
+    if number and (hidden or lag is None or behind is None):
         why = "grant pg_read_all_stats to see it" if hidden else "they have not told yet"
         return unknown("replicas", f"{counted(number, 'replica')}, and how far behind is not known: {why}")
-    behind = float(own_lag if own_lag is not None else lag or 0)
+    seconds, missing = float(own_lag if own_lag is not None else lag or 0), max(0, behind or 0)
     if own_lag is not None:
-        says = f"this server is a replica, {lasting(behind)} behind"
+        says = f"this server is a replica, {lasting(seconds)} behind"
     else:
-        says = f"{counted(number, 'replica')}, the slowest {lasting(behind)} behind" if number else "no replica"
+        says = f"{counted(number, 'replica')}, the slowest {lasting(seconds)} and {missing // 1024:,} kB behind"
+        says = says if number else "no replica"
     figures: dict[str, object] = {"replicas": number}
+    if number:
+        figures["replication_lag_bytes"] = missing
     if number or own_lag is not None:
-        figures["replication_lag_seconds"] = round(behind, 3)
-    return Part("replicas", worst((behind > LAG_SECONDS, Verdict.WORRYING)), says, figures)
+        figures["replication_lag_seconds"] = round(seconds, 3)
+    return Part("replicas", worst((seconds > LAG_SECONDS or missing > LAG_BYTES, Verdict.WORRYING)), says, figures)

@@ -23,7 +23,7 @@ Counter("keepwell_requests", "x", ["view", "method", "status"]).labels("me", "GE
 """
 # Each needs something that is there only now and then: a replica, an audit, a failure.
 NOW_AND_THEN = {
-    "keepwell_database_replication_lag_seconds", "keepwell_consistency_percent", "keepwell_consistent_facts",
+    "keepwell_database_replication_lag_seconds", "keepwell_database_replication_lag_bytes", "keepwell_consistency_percent", "keepwell_consistent_facts",
     "keepwell_compared_facts", "keepwell_audit_age_seconds", "keepwell_spool_oldest_seconds",
 }  # fmt: skip
 

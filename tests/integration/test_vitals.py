@@ -99,10 +99,17 @@ class TestWhatCannotBeRead:
         assert parts()["spool"].verdict is Verdict.BAD
 
     def test_is_the_lag_of_replicas_that_may_not_be_seen(self) -> None:
-        assert postgres.told(2, 1, 0.1, None).verdict is Verdict.UNKNOWN
-        assert postgres.told(2, 0, None, None).verdict is Verdict.UNKNOWN
-        assert postgres.told(2, 0, 0.25, None).figures == {"replicas": 2, "replication_lag_seconds": 0.25}
-        assert postgres.told(0, 0, None, 90.0).verdict is Verdict.WORRYING
+        assert postgres.told(2, 1, 0.1, 0, None).verdict is Verdict.UNKNOWN
+        assert postgres.told(2, 0, None, 0, None).verdict is Verdict.UNKNOWN
+        assert postgres.told(2, 0, 0.25, 8192, None).figures == {
+            "replicas": 2, "replication_lag_seconds": 0.25, "replication_lag_bytes": 8192,
+        }  # fmt: skip
+
+    def test_is_no_excuse_for_a_replica_that_is_far_behind(self) -> None:
+        assert postgres.told(0, 0, None, None, 90.0).verdict is Verdict.WORRYING
+        # One that has stopped replaying goes on telling the lag that it last knew.
+        assert postgres.told(1, 0, 0.01, 2**30, None).verdict is Verdict.WORRYING
+        assert postgres.told(1, 0, 0.01, 2**20, None).verdict is Verdict.GOOD
 
 
 class TestWhatIsWrong:
