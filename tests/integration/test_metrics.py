@@ -30,8 +30,10 @@ NOW_AND_THEN = {
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks twice in a test wants to know what changed."""
+    """Who asks twice in a test wants to know what changed; and a busy machine shall not look like a broken one."""
     monkeypatch.setattr(vitals, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(vitals, "WAIT_SECONDS", 30)
+    monkeypatch.setattr(vitals, "READ_MS", 30_000)
 
 
 def scraped(**how: Any) -> dict[str, dict[tuple[str, ...], float]]:

@@ -42,6 +42,8 @@ def asked() -> dict[str, str]:
 def shown(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[tuple[str, ...], float]]:
     """What `/metrics` gives where everything is there that is told of: a replica, an audit, a failure in the spool."""
     monkeypatch.setattr(vitals, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(vitals, "WAIT_SECONDS", 30)
+    monkeypatch.setattr(vitals, "READ_MS", 30_000)
     monkeypatch.setitem(vitals.READS, "replicas", lambda: postgres.told(1, 0, 0.2, 4096, None))
     client = Client()
     client.force_login(cast.ada)

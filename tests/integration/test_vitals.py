@@ -20,7 +20,14 @@ from tests.factories import Cast, parked_target
 pytestmark = pytest.mark.django_db(transaction=True)
 NOT_CONFIGURED = "not configured, so owed nothing: listing, mail, analytics"
 ELSEWHERE = {"queues", "spool", "disks"}
-MOST_MS = 1000 * (vitals.WAIT_SECONDS + 2)
+MOST_MS = 10_000
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is away or held is told by its own bounds; a busy machine shall not look like it."""
+    monkeypatch.setattr(vitals, "WAIT_SECONDS", 30)
+    monkeypatch.setattr(vitals, "READ_MS", 30_000)
 
 
 def parts() -> dict[str, Part]:

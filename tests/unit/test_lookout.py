@@ -11,7 +11,7 @@ from sync import lookout
 from sync.lookout import Lookout
 
 Note = Callable[[str, int], None]
-WAIT = 0.2
+WAIT = 0.5
 
 
 class Frozen:
@@ -19,11 +19,12 @@ class Frozen:
 
     def __init__(self) -> None:
         self.rounds = 0
-        self.thaw = threading.Event()
+        self.noted, self.thaw = threading.Event(), threading.Event()
 
     def look(self, note: Note) -> None:
         self.rounds += 1
         note("quick", self.rounds)
+        self.noted.set()
         assert self.thaw.wait(10)
         note("frozen", self.rounds)
 
@@ -37,7 +38,9 @@ def frozen() -> Iterator[Frozen]:
 
 def test_p9_who_asks_waits_no_longer_than_they_want_and_gets_what_is_there(frozen: Frozen) -> None:
     one = Lookout("test", frozen.look)
-    assert one.look().found(wait=WAIT) == {"quick": 1}
+    first = one.look()
+    assert frozen.noted.wait(10)
+    assert first.found(wait=WAIT) == {"quick": 1}
     assert one.look().found(wait=WAIT) == {"quick": 1}
     assert frozen.rounds == 1, "whoever asks meanwhile waits for the same round"
     frozen.thaw.set()
@@ -48,6 +51,7 @@ def test_what_a_round_that_hangs_once_read_is_not_known_for_ever(
     frozen: Frozen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Lookout("test", frozen.look).look()
+    assert frozen.noted.wait(10)
     assert one.found(wait=WAIT) == {"quick": 1}
     monkeypatch.setattr(lookout, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 60))
     assert one.found(wait=WAIT) == {}
