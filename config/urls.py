@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path, register_converter
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from interventions.admin import notices
@@ -15,6 +14,7 @@ from sync.api.standing import read_standing
 from therapists import images
 from therapists.admin import drill, factor, own, week
 from therapists.api import media
+from therapists.pages import entrance
 
 handler400 = outside.bad_request
 handler404 = outside.page_not_found
@@ -23,7 +23,8 @@ handler500 = outside.server_error
 register_converter(notices.Day, "day")
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="landing"),
+    path("", entrance.landing, name="landing"),
+    path("me/", include("therapists.pages.urls")),
     path("admin/drill/", drill.page, name="drill"),
     path("admin/health/", health_page.page, name="health_page"),
     path("admin/notices/", notices.page, name="notices"),

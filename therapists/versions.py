@@ -61,17 +61,18 @@ class ChangedMeanwhile(Exception):
         self.both = both
 
 
-def current(enrollment_id: int) -> tuple[Enrollment, Version]:
+def current(enrollment_id: int | None = None, *, person_id: int | None = None) -> tuple[Enrollment, Version]:
     """
-    Give an enrollment with its user, and the version that they are.
+    Give an enrollment, by its own id or by its person's, with its user, and the version that they are.
 
     Raises Enrollment.DoesNotExist, and DatabaseError where the net's columns, unknown to the models, are not there.
     """
+    named = {"pk": enrollment_id} if person_id is None else {"user_id": person_id}
     number = {
         name: RawSQL(f"coalesce({table}.revision, 0)", [], BigIntegerField())  # noqa: S611 - names of ours
         for name, table in (("of_enrollment", ENROLLMENTS), ("of_user", USERS))
     }
-    found = Enrollment.objects.select_related("user").annotate(**number).get(pk=enrollment_id)
+    found = Enrollment.objects.select_related("user").annotate(**number).get(**named)
     return found, Version(*(int(getattr(found, name)) for name in number))
 
 

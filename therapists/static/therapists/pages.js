@@ -1,0 +1,106 @@
+/* The therapist's pages work without this: it keeps one press from being two, and shows a picture before it is sent. */
+"use strict";
+
+const CHOOSE_ANOTHER = "Choose another one.";
+
+/* One press, one request; a page that is come back to can be used again. */
+function pressedOnce() {
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "yes";
+    event.submitter?.classList.add("busy");
+    // What cannot be told by an answer within ten seconds is no spinner's business: the browser itself shows that it waits.
+    setTimeout(() => freed(form), 10000);
+  });
+  addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(freed));
+}
+
+function freed(form) {
+  delete form.dataset.sent;
+  form.querySelectorAll(".busy").forEach((one) => one.classList.remove("busy"));
+}
+
+/* What was said is announced although it was there from the start, and what went wrong gets the focus. */
+function announced() {
+  const said = document.querySelector(".said");
+  if (said?.children.length) {
+    const lines = [...said.children];
+    said.replaceChildren();
+    requestAnimationFrame(() => said.append(...lines));
+  }
+  document.querySelector(".note.error[tabindex]")?.focus();
+}
+
+function picture(form) {
+  const input = form.elements.image, wrong = document.getElementById("image-error"), bar = form.querySelector("progress");
+  const say = (text) => {
+    wrong.textContent = text;
+    wrong.hidden = !text;
+    input.toggleAttribute("aria-invalid", Boolean(text));
+  };
+  input.addEventListener("change", () => {
+    const [file] = input.files;
+    if (!file) return;
+    if (file.size > Number(form.dataset.most)) {
+      say(`This picture is too large. ${CHOOSE_ANOTHER}`);
+      input.value = "";
+      return;
+    }
+    say("");
+    const reader = new FileReader();
+    reader.addEventListener("load", () => preview(String(reader.result)));
+    reader.readAsDataURL(file);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (form.dataset.sent) return;
+    form.dataset.sent = "yes";
+    form.querySelector("button").classList.add("busy");
+    bar.hidden = false;
+    bar.value = 0;
+    upload(form, bar).then((to) => location.assign(to), (said) => {
+      say(said);
+      bar.hidden = true;
+      freed(form);
+      input.focus();
+    });
+  });
+}
+
+function preview(address) {
+  const now = document.getElementById("now"), image = new Image(112, 112);
+  image.addEventListener("load", () => now.replaceWith(image));
+  image.id = "now";
+  image.className = "picture new";
+  image.alt = "Your new picture, not saved yet";
+  image.src = address;
+}
+
+/* Gives where to go on; rejects with a sentence. */
+function upload(form, bar) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.responseType = "json";
+    request.timeout = 60000;
+    request.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable) bar.value = 100 * event.loaded / event.total;
+    });
+    const unsure = () => reject("No answer came. Load the page to see whether your picture is saved, then try again.");
+    request.addEventListener("load", () => {
+      const told = request.response;
+      if (request.status === 200 && told?.location) resolve(told.location);
+      else if (told?.error) reject(told.error);
+      else unsure();
+    });
+    for (const kind of ["error", "timeout", "abort"]) request.addEventListener(kind, unsure);
+    request.send(new FormData(form));
+  });
+}
+
+pressedOnce();
+announced();
+document.querySelectorAll("form[data-upload]").forEach(picture);
