@@ -47,8 +47,3 @@ def test_a_database_that_is_away_is_a_503(cast: Cast, client: Client) -> None:
     with mock.patch("django.contrib.sessions.backends.db.SessionStore.load", side_effect=OperationalError("x")):
         answer = client.get("/api/v1/therapists/me/")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-
-
-def test_the_landing_page_leads_to_the_desk(client: Client) -> None:
-    answer = client.get("/")
-    assert (answer.status_code, answer["Location"]) == (302, "/admin/")

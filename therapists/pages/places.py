@@ -56,9 +56,11 @@ class Place:
 def states_of(person_id: int) -> list[TargetState] | None:
     """Give every place that applies to somebody; None: it cannot be read now."""
     try:
-        return [state for state in queries.sync_states([person_id]) if state.applies]
+        found = [state for state in queries.sync_states([person_id]) if state.applies]
     except (DatabaseError, InterfaceError):
         return None
+    order = list(PLACES)
+    return sorted(found, key=lambda one: order.index(one.target) if one.target in PLACES else len(order))
 
 
 def standing(states: list[TargetState] | None) -> Standing:
