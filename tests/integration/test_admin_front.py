@@ -331,4 +331,4 @@ class TestErrorPages:
             pages, ("There is nothing here", "your role does not allow it", "too old", "our side"), strict=True
         ):
             assert said in page
-            assert 'href="/admin/"' in page
+            assert 'href="/"' in page
