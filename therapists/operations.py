@@ -84,12 +84,11 @@ def edit_profile(
         user = _edited_user(person_id, changes, by) if changes.keys() & {NAME, EMAIL} else None
         if user and EMAIL in changes:
             # Mistyped, or given by somebody who found a session open: the next sign-in asks for a code that is mailed there.
-            was = user.email_norm  # as it was read: the database makes the new one
-            User.objects.filter(pk=person_id).exclude(email_norm=was).update(unproven_address=F("email_norm"))
+            # Its normal form as it was read: the database makes the new one.
+            User.objects.filter(pk=person_id).exclude(email_norm=user.email_norm).update(unproven_address=F("email_norm"))
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
         rows = Enrollment.objects.select_related("user")
-        rows = rows.select_for_update(of=("self",), no_key=True) if facts else rows
-        enrollment = rows.get(user_id=person_id)
+        enrollment = (rows.select_for_update(of=("self",), no_key=True) if facts else rows).get(user_id=person_id)
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
         enrollment.user = user or enrollment.user
@@ -264,11 +263,9 @@ def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
 
 def _make_newest(person_id: int) -> None:
     """Number a write that changed nothing here: another place may hold a newer avatar that has not come here yet."""
+    newer = "UPDATE therapist_enrollments SET avatar_revision = nextval('sync_revision') WHERE user_id = %s"
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE therapist_enrollments SET avatar_revision = nextval('sync_revision') WHERE user_id = %s",
-            [person_id],
-        )
+        cursor.execute(newer, [person_id])
     ledger.owe(people=[person_id], targets=declaration().targets, reason="asked")
 
 
