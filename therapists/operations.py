@@ -85,7 +85,8 @@ def edit_profile(
         if user and EMAIL in changes:
             # Mistyped, or given by somebody who found a session open: the next sign-in asks for a code that is mailed there.
             # Its normal form as it was read: the database makes the new one.
-            User.objects.filter(pk=person_id).exclude(email_norm=user.email_norm).update(unproven_address=F("email_norm"))
+            changed = User.objects.filter(pk=person_id).exclude(email_norm=user.email_norm)
+            changed.update(unproven_address=F("email_norm"))
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
         rows = Enrollment.objects.select_related("user")
         enrollment = (rows.select_for_update(of=("self",), no_key=True) if facts else rows).get(user_id=person_id)

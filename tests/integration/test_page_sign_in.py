@@ -52,7 +52,7 @@ def test_leads_everybody_to_where_they_belong(cast: Cast, client: Client) -> Non
     assert staff.get("/")["Location"] == "/admin/"
 
 
-def test_p10_whoever_guesses_waits_here_too(cast: Cast, client: Client, settings: Any) -> None:
+def test_whoever_guesses_waits_here_too(cast: Cast, client: Client, settings: Any) -> None:
     answers = [tried(client, cast.ada, f"guess {n}") for n in range(settings.AXES_FAILURE_LIMIT)]
     assert {one.status_code for one in answers[:-1]} == {400}
     right = tried(client, cast.ada)
@@ -107,7 +107,7 @@ def test_p10_an_address_that_somebody_gave_themselves_is_proven_at_the_next_sign
     assert Client().get(ADDRESS)["Location"] == SIGN_IN
 
 
-def test_p10_a_lost_password_is_replaced_by_a_code_and_tells_nobody_who_is_here(cast: Cast) -> None:
+def test_a_lost_password_is_replaced_by_a_code_and_tells_nobody_who_is_here(cast: Cast) -> None:
     open_before, client, stranger = Client(), Client(), Client()
     open_before.force_login(cast.ada)
     known, unknown = sent(client, FORGOTTEN, email=cast.ada.email), sent(stranger, FORGOTTEN, email="no@example.org")
