@@ -12,6 +12,7 @@ ANALYTICS_URL = ENV.text("ANALYTICS_URL", "", "Is told by id that somebody's dat
 ANALYTICS_SECRET = ENV.text("ANALYTICS_SECRET", "", "The bearer's token there.", is_secret=True)
 MAIL_NOTICES = ENV.flag("MAIL_NOTICES", False, "Mail therapists what was decided about them; needs EMAIL_URL.")
 ASSISTANT_URL = ENV.text("ASSISTANT_URL", "", "A language model that speaks POST /v1/chat/completions; suggests a bio.")
+ASSISTANT_SECONDS = ENV.number("ASSISTANT_SECONDS", 8, "Longest call to it, while somebody waits.", least=1, most=9)
 ASSISTANT_SECRET = ENV.text("ASSISTANT_SECRET", "", "The bearer's token there.", is_secret=True)
 ASSISTANT_MODEL = ENV.text("ASSISTANT_MODEL", "gpt-4o-mini", "Which of its models is asked.")
 SMS_URL = ENV.text("SMS_URL", "", "Takes short messages as JSON by POST: reminders, and what an applicant is told.")

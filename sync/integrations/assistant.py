@@ -27,7 +27,8 @@ def complete(*, task: str, text: str) -> str:
         "max_tokens": MOST_WORDS,
         "messages": [{"role": "system", "content": task}, {"role": "user", "content": text}],
     }
-    answer = ask("POST", settings.ASSISTANT_URL.rstrip("/") + PATH, body=json.dumps(body), headers=headers).json()
+    url = settings.ASSISTANT_URL.rstrip("/").removesuffix("/v1") + PATH  # some are known by an address that ends in it
+    answer = ask("POST", url, body=json.dumps(body), headers=headers, seconds=settings.ASSISTANT_SECONDS).json()
     try:
         words = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:

@@ -127,17 +127,21 @@ class Reply:
         return {name: number for name in COUNTS if isinstance(number := told.get(name), int) and number >= 0}
 
 
-def ask(method: str, url: str, *, body: str | None = None, headers: Mapping[str, str], missing: bool = False) -> Reply:
+def ask(
+    method: str, url: str, *, body: str | None = None, headers: Mapping[str, str], missing: bool = False,
+    seconds: float | None = None,
+) -> Reply:  # fmt: skip
     """
-    Ask a service over HTTP and read its answer, both within SYNC_CALL_SECONDS; `missing`: a 404 is an answer.
+    Ask a service over HTTP and read its answer, both within `seconds`, or else SYNC_CALL_SECONDS; `missing`: a 404 is an answer.
 
     Redirects are not followed, private addresses are not asked unless SYNC_PRIVATE_ADDRESSES says so, the
     environment's proxies are not used. Raises CallFailed.
     """
-    deadline = time.monotonic() + settings.SYNC_CALL_SECONDS
+    allowed = settings.SYNC_CALL_SECONDS if seconds is None else seconds
+    deadline = time.monotonic() + allowed
     config = Config(
         ip_filter_enable=not settings.SYNC_PRIVATE_ADDRESSES, ip_filter_allow_loopback_ips=False, never_redirect=True,
-        default_timeout=(settings.SYNC_CALL_SECONDS, settings.SYNC_CALL_SECONDS), user_agent_override="Keepwell",
+        default_timeout=(allowed, allowed), user_agent_override="Keepwell",
     )  # fmt: skip
     try:
         with Manager(config).get_session() as session:

@@ -35,7 +35,7 @@ def stand_ins() -> Iterator[tuple[Control, Control]]:
 @pytest.fixture
 def model(stand_ins: tuple[Control, Control], settings: Any) -> Control:
     settings.SYNC_PRIVATE_ADDRESSES, settings.ASSISTANT_URL = True, stand_ins[0].address
-    settings.SYNC_CALL_SECONDS = 1
+    settings.ASSISTANT_SECONDS = 1
     stand_ins[0].forget()
     return stand_ins[0]
 
@@ -97,6 +97,14 @@ class TestASuggestedBio:
             assert suggested(ada)["which"] == "default"
         assert len(model.received) == 3
         assert suggested(practice())["which"] == "fresh"
+
+    def test_may_take_longer_than_a_call_that_nobody_waits_for_and_stands_at_an_address_of_either_form(
+        self, model: Control, ada: User, settings: Any
+    ) -> None:
+        settings.SYNC_CALL_SECONDS, settings.ASSISTANT_SECONDS, settings.ASSISTANT_URL = 0.2, 5, f"{model.address}/v1"
+        model.follow({"do": "slow", "seconds": 0.5})
+        assert suggested(ada)["which"] == "fresh"
+        assert [one["path"] for one in model.received] == ["/v1/chat/completions"]
 
     def test_says_that_no_assistant_is_set_up(self, ada: User) -> None:
         told = suggested(ada)
