@@ -6,8 +6,11 @@ Every setting that may be given from outside, with its kind, default, bounds and
 
 from pathlib import Path
 
+from config import source
 from config.outsiders import *
-from config.source import *
+
+BASE_DIR: Path = source.BASE_DIR
+ENV = source.ENV
 
 # The process and its servers.
 DEBUG = ENV.flag("DEBUG", True, "Development mode: demo data, the drill and readable error pages. Off in production.")

@@ -7,11 +7,10 @@ from typing import Any
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from config import declared, embedded, source
+from config import declared, embedded
 from config.accounts import *
 from config.declared import *
 
-BASE_DIR = source.BASE_DIR
 EVENTS_PORT = PORT + 1
 
 SECRET_KEY = declared.SECRET_KEY or embedded.secret_key(VAR_DIR, required=not DEBUG)

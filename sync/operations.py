@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from interventions import handlers
 from interventions.handlers import Comparison, Entity, Replaced, Try
-from sync import adoption, drift, ledger, queries, targets
+from sync import adoption, drift, ledger, queries, targets, telling
 from sync.doorbell import bell
 from sync.people import find_people, name_people, staff_among
 
@@ -29,7 +29,8 @@ class Desk:
 
     def compare(self, entities: Collection[Entity]) -> dict[Entity, Comparison]:
         """Read both sides now."""
-        return drift.compare(entities)
+        told = telling.compare(entities)
+        return drift.compare([entity for entity in entities if entity not in told]) | told
 
     def accept(self, entities: Collection[Entity]) -> None:
         """Leave the targets as they are."""

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from sync.conversions import IDENTITY, Conversion
 from sync.mirrors import Declaration, Mirror, Place, Service, SharedMirror, declaration
 from therapists.roles import ROLES
 
+PROJECT = Path(__file__).resolve().parents[3]
 BOUNDS = (
     "SYNC_INLINE_BUDGET_MS", "SYNC_BATCH_SIZE", "SYNC_BATCH_TIMEOUT_MS", "SYNC_BACKOFF_BASE_SECONDS",
     "SYNC_BACKOFF_CAP_SECONDS", "SYNC_BACKOFF_URGENT_CAP_SECONDS", "SYNC_ITEM_AFTER_ATTEMPTS",
@@ -87,5 +89,5 @@ def _values(names: tuple[str, ...]) -> dict[str, object]:
 
 
 def _version() -> str:
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     return str(project["version"])
