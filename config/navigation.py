@@ -34,6 +34,7 @@ PAGES = (
     ("Bulk retries", "replay", "admin:retries", "interventions.view_retryrun"),
     ("Repairs", "build", "runs", "sync.view_run"),
     ("Health", "ecg_heart", "health_page", "interventions.view_intervention"),
+    ("Outside services", "cloud_sync", "outlets", "sync.view_endpoint"),
     ("Week one", "monitoring", "week", "interventions.view_intervention"),
 )
 PEOPLE = (

@@ -8,7 +8,7 @@ from interventions.admin import notices
 from interventions.api import outside
 from interventions.api import urls as interventions
 from sync.admin import health as health_page
-from sync.admin import runs, switching, targets
+from sync.admin import outlets, runs, switching, targets
 from sync.api import health, metrics
 from sync.api.standing import read_standing
 from therapists import images
@@ -34,6 +34,8 @@ urlpatterns = [
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
+    path("admin/outside/", outlets.page, name="outlets"),
+    path("admin/outside/<int:pk>/", outlets.one, name="outlet"),
     path("admin/own/factor/", factor.page, name="own_factor"),
     path("admin/own/zone/", own.page, name="own_zone"),
     path("admin/switch/", switching.page, name="switch"),

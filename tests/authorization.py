@@ -129,6 +129,9 @@ ACTIONS = [
     *(Action(DECIDE, "action", word, "lead", {"action": word, "cause": "{cause}"}) for word in ("ignore", "unignore")),
     Action("/admin/interventions/intervention/retries/plan/", "", "", "operator"),
     *(Action(RETRIES, "action", word, "operator", {"action": word}) for word in ("start", "pause", "resume", "cancel")),
+    Action("/admin/outside/", "action", "add", "lead", {"action": "add"}),
+    *(Action("/admin/outside/*/", "action", word, "lead", {"action": word})
+      for word in ("test", "off", "on", "rotate", "drop", "change")),
     Action("/admin/runs/", "", "", "lead"),
     *(Action("/admin/runs/*/", "action", word, "lead", {"action": word})
       for word in ("start", "pause", "resume", "cancel", "undo")),
@@ -182,6 +185,8 @@ LOOKS = {
     "/admin/interventions/intervention/retries/": "read-only",
     "/admin/interventions/intervention/retries/*/": "read-only",
     "/admin/notices/": "read-only",
+    "/admin/outside/": "read-only",
+    "/admin/outside/*/": "read-only",
     "/admin/runs/": "read-only",
     "/admin/runs/*/": "read-only",
     "/admin/sync/": "read-only",

@@ -29,6 +29,7 @@ _LOOK = (
     "sync.view_hold",
     "sync.view_breaker",
     "sync.view_pause",
+    "sync.view_endpoint",
 )
 _OPERATE = (
     "interventions.retry_intervention",
@@ -52,6 +53,7 @@ _LEAD = (
     "sync.decide_hold",
     "sync.switch_target",
     "sync.pause_person",
+    "sync.change_endpoint",
 )
 
 # Role to permissions, least first; superusers may do everything and need no group.

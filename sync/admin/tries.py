@@ -50,6 +50,8 @@ class Try:
     place: str
     number: int
     duration_ms: int
+    # What an outside service said it did, in counts; None: it is none.
+    answer: dict[str, int] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -59,6 +61,8 @@ class Try:
     @property
     def fact(self) -> str:
         """What came of it, in words."""
+        if self.answer is not None:
+            return ", ".join(f"{number} {name}" for name, number in self.answer.items() if number) or "told"
         return "written, read back, equal" if self.is_settled else reasons.reason(self.code).fact
 
 
@@ -105,4 +109,4 @@ def last(target: str) -> list[Try]:
     newest = Attempt.objects.order_by("-id").values_list("id", flat=True)[NEWEST_LOOKED_AT - 1 : NEWEST_LOOKED_AT]
     since = next(iter(newest), 0)
     rows = Attempt.objects.filter(id__gte=since, target=target).order_by("-id")[:TRIES_SHOWN]
-    return [Try(r.at, r.person_id, r.outcome, r.error_object or "", r.attempt, r.duration_ms) for r in rows]
+    return [Try(r.at, r.person_id, r.outcome, r.error_object or "", r.attempt, r.duration_ms, r.answer) for r in rows]

@@ -174,6 +174,7 @@ def desk(settings: Any, transactional_db: None, tmp_path: Path) -> Iterator[dict
         root = client_of(SUPERUSER)
         root.post("/admin/interventions/intervention/retries/plan/")
         root.post("/admin/runs/", {"action": "plan"})
+        root.post("/admin/outside/", {"name": "North", "url": "https://directory.example/", "read_url": ""})
         clients = {role: client_of(role) for role in (NOBODY, *ROLES, SUPERUSER)}
         # Whoever only looks changes nothing: a page that wrote something would be an error here, and a dead link.
         fakes.sql("SET default_transaction_read_only = on")

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from interventions import operations
 from interventions.models import Intervention
-from sync import calling, delivery, leases, outside
+from sync import breaker_state, calling, delivery, leases, outside, switches
 from sync.models import Attempt, Breaker, Debt, Ledger, Service
+from sync.operations import Desk
+from sync.pauses import Scope
 from tests import fakes
 from tests.factories import Cast, UserFactory
 from tests.stand_ins.control import Control, started
@@ -28,8 +31,9 @@ def directory() -> Iterator[Control]:
 
 
 @pytest.fixture
-def listing(directory: Control, settings: Any, cast: Cast) -> Control:
-    """A directory that is configured, knows everybody it should, and has forgotten how it came to."""
+def listing(directory: Control, settings: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Control:
+    """A directory that is configured, and knows everybody it should. Whatever fails there is tried again much later."""
+    monkeypatch.setattr("sync.calling.random.uniform", lambda _, most: most)
     settings.SYNC_PRIVATE_ADDRESSES = True
     settings.LISTING_SECRET = SECRET
     settings.LISTING_URL = f"{directory.address}/"
@@ -195,6 +199,54 @@ class TestTold:
         decide(cast.ada, Status.SUSPENDED)
         told()
         assert row(cast.ada).verified_revision == row(cast.ada).applied_revision
+
+
+class TestDesk:
+    def test_p8_what_a_service_has_is_never_called_equal_unseen(self, listing: Control, cast: Cast) -> None:
+        listing.follow({"do": "status", "status": 422})
+        edit(cast.ada)
+        told()
+        items = Intervention.objects.filter(target=LISTING, resolved=False)
+        done = operations.mark_resolved(items=items, by="user:1", note="Seen.", may_accept=False, at=timezone.now())
+        assert (done.done, done.refused) == (0, 1)
+        assert items.count() == 1
+        assert "A retry tells listing" in Desk().compare([(cast.ada.pk, LISTING)])[cast.ada.pk, LISTING].outlook
+
+    def test_who_may_accept_it_does_until_the_next_edit(self, listing: Control, cast: Cast) -> None:
+        listing.follow({"do": "status", "status": 422, "times": 1})
+        edit(cast.ada)
+        told()
+        operations.mark_resolved(
+            items=Intervention.objects.filter(target=LISTING), by="user:1", note="Theirs.", may_accept=True,
+            at=timezone.now(),
+        )  # fmt: skip
+        assert fakes.states(cast.ada.pk)[LISTING] == "excluded"
+        assert calling.call(LISTING).told == 0
+        edit(cast.ada, "Another.")
+        assert told().told == 1
+
+    def test_a_retry_and_a_switch_reach_it(self, listing: Control, cast: Cast) -> None:
+        listing.follow({"do": "status", "status": 422, "times": 1})
+        edit(cast.ada)
+        told()
+        switches.pause(scope=Scope.TARGET, key=LISTING, by="user:1", note="", at=timezone.now())
+        operations.retry_items(items=Intervention.objects.filter(target=LISTING), by="user:1", at=timezone.now())
+        assert told().told == 0
+        assert fakes.states(cast.ada.pk)[LISTING] == "parked"
+        switches.resume(scope=Scope.TARGET, key=LISTING, by="user:1", at=timezone.now())
+        Breaker.objects.update(ramp_since=timezone.now() - dt.timedelta(hours=1))
+        breaker_state.pull_forward(timezone.now())
+        assert told().told == 1
+        assert not Intervention.objects.filter(target=LISTING, resolved=False).exists()
+
+    def test_whose_work_is_paused_is_told_nothing(self, listing: Control, cast: Cast) -> None:
+        switches.pause(scope=Scope.PERSON, key=str(cast.ada.pk), by="user:1", note="", at=timezone.now())
+        for person in (cast.ada, cast.ben):
+            edit(person)
+        assert told().told == 1
+        assert fakes.states(cast.ada.pk)[LISTING] == "parked"
+        switches.resume(scope=Scope.PERSON, key=str(cast.ada.pk), by="user:1", at=timezone.now())
+        assert told().told == 1
 
 
 class TestTroubles:
