@@ -114,7 +114,7 @@ class Reader(HTMLParser):
 
 def shape(address: str) -> str:
     """Give an address without what it is about."""
-    return re.sub(r"/(\d+|[0-9a-f-]{32,36}|(?<=targets/)\w+)(?=/|$)", "/*", urlsplit(address).path)
+    return re.sub(r"/(\d+|[0-9a-f-]{32,36}|(?<=targets/)[\w-]+)(?=/|$)", "/*", urlsplit(address).path)
 
 
 @dataclass
