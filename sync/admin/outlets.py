@@ -114,7 +114,7 @@ def _one(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _act(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
     what: dict[str, Any] = {"endpoint_id": endpoint.pk, "by": by(request)}
-    now = {"at": timezone.now()}
+    now: dict[str, Any] = {"at": timezone.now()}
     action = request.POST.get("action", "")
     acts: dict[str, Callable[[], str]] = {
         "change": lambda: _said(endpoints.change_endpoint(**what, **now, **_entered(request)), "Saved."),
@@ -160,7 +160,7 @@ def _shown_once(request: HttpRequest, endpoint: Endpoint, secret: str) -> HttpRe
     return TemplateResponse(request, "admin/sync/secret.html", context)
 
 
-def _entered(request: HttpRequest) -> dict[str, str]:
+def _entered(request: HttpRequest) -> dict[str, Any]:
     return {name: request.POST.get(name, "") for name in ("name", "url", "read_url")}
 
 
