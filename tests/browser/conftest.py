@@ -66,16 +66,17 @@ def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def watched(browser: Browser, keepwell: Copy) -> Iterator[BrowserContext]:
+def watched(browser: Browser, keepwell: Copy, *, has_script: bool = True) -> Iterator[BrowserContext]:
     """
-    A window that nothing escapes.
+    A window that nothing escapes; with scripts or without.
 
     Afterwards it fails for a script that failed, an address outside, what the content policy refused, and a script,
     style or picture that was not there.
     """
     window = browser.new_context(
-        base_url=keepwell.url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
-    )
+        base_url=keepwell.url, viewport={"width": 1280, "height": 900}, reduced_motion="reduce",
+        java_script_enabled=has_script,
+    )  # fmt: skip
     troubles: list[str] = []
 
     def note_error(error: WebError) -> None:

@@ -7,6 +7,7 @@ import pytest
 from django.core import mail
 from django.test import Client
 
+from tests.appointments import clients
 from tests.factories import PASSWORD, Cast
 from tests.forms import said, sent, text
 from tests.integration.test_second_factor import Clock
@@ -36,7 +37,7 @@ def tried(client: Client, person: User, password: str = PASSWORD, back: str = ""
 
 
 def test_leads_everybody_to_where_they_belong(cast: Cast, client: Client) -> None:
-    assert client.get("/")["Location"] == ME
+    assert client.get("/")["Location"] == SIGN_IN
     wrong = tried(client, cast.ada, "not my word")
     assert (wrong.status_code, cast.ada.email in wrong.content.decode()) == (400, True)
     assert "not my word" not in wrong.content.decode()
@@ -50,6 +51,9 @@ def test_leads_everybody_to_where_they_belong(cast: Cast, client: Client) -> Non
     staff = Client()
     tried(staff, cast.sam)
     assert staff.get("/")["Location"] == "/admin/"
+    booker, (person,) = Client(), clients(1)
+    booker.force_login(person)
+    assert (client.get("/").status_code, booker.get("/")["Location"]) == (303, "/me/bookings/")
 
 
 def test_whoever_guesses_waits_here_too(cast: Cast, client: Client, settings: Any) -> None:

@@ -22,12 +22,15 @@ WRONG_PROOF = "This is not the code that we mailed you. Look for the newest lett
 MAILED = "We mailed you a code a moment ago. If it does not arrive, sign in again in three minutes."
 
 
+@kept_private("GET")
 def landing(request: HttpRequest) -> HttpResponse:
     """Lead everybody to where they belong: therapists and clients to their pages, staff to the desk."""
     person = request.user
-    if person.is_authenticated and person.is_staff and not Enrollment.objects.filter(user_id=person.pk).exists():
-        return see(reverse("admin:index"))
-    return see(reverse("own:profile"))
+    if not person.is_authenticated:
+        return see(reverse("own:sign_in"))
+    if Enrollment.objects.filter(user_id=person.pk).exists():
+        return see(reverse("own:profile"))
+    return see(reverse("admin:index" if person.is_staff else "own:bookings"))
 
 
 @kept_private("GET", "POST")

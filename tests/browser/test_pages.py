@@ -1,0 +1,85 @@
+"""The therapist's pages in a browser: with and without script, wide and narrow, by both lights."""
+
+import json
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import watched
+from tests.integration.test_api_avatar import picture
+from tests.processes import Copy
+
+PASSWORD = "keepwell-in-development"
+DOORS = ("/me/sign-in/", "/me/password/")
+PAGES = ("/me/", "/me/data/", "/me/bookings/", "/me/credits/", "/me/account/", "/me/account/leave/")
+NARROWEST, NARROW, WIDE = 320, 390, 1280
+
+
+def signed_in(page: Page, person: str) -> None:
+    page.goto("/me/sign-in/")
+    page.get_by_label("E-mail").fill(f"{person}@keepwell.example")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/me/")
+
+
+def faults(page: Page) -> list[Any]:
+    """List what hangs over and what axe finds, narrow by night and wide by day."""
+    found: list[Any] = []
+    page.evaluate(AXE_SCRIPT)
+    asked = json.dumps({"resultTypes": ["violations"]})
+    for width, scheme in ((NARROWEST, "light"), (NARROW, "dark"), (WIDE, "light")):
+        page.set_viewport_size({"width": width, "height": 860})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        if over := page.evaluate("document.documentElement.scrollWidth - window.innerWidth"):
+            found.append((page.url, width, f"hangs over by {over} px"))
+        if width != NARROWEST:
+            said = page.evaluate(f"axe.run({asked}).then(({{ violations }}) => violations)")
+            found += [(page.url, width, scheme, v["id"], v["nodes"][0]["html"][:120]) for v in said]
+    return found
+
+
+@pytest.mark.slow
+def test_the_pages_keep_nobody_out(page: Page) -> None:
+    troubles: list[Any] = []
+    for address in (*DOORS, *PAGES):
+        if address == PAGES[0]:
+            signed_in(page, "ben")
+        page.goto(address)
+        troubles += faults(page)
+    page.goto("/me/")
+    page.get_by_label("Years of experience").fill("200")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert").first).to_be_focused()
+    troubles += faults(page)
+    assert not troubles, "\n".join(map(str, troubles))
+
+
+@pytest.mark.slow
+def test_a_profile_is_edited_without_script(browser: Browser, keepwell: Copy) -> None:
+    with watched(browser, keepwell, has_script=False) as window:
+        page = window.new_page()
+        signed_in(page, "ben")
+        page.get_by_label("About you").fill("Written without any script.\n\nIn two parts.")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text("Saved.")
+        expect(page.get_by_label("About you")).to_have_value("Written without any script.\n\nIn two parts.")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("status")).to_contain_text("You are signed out.")
+
+
+@pytest.mark.slow
+def test_a_picture_is_shown_before_it_is_sent_and_refused_in_place(page: Page) -> None:
+    signed_in(page, "ben")
+    file = page.get_by_label("New picture")
+    file.set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": b"no picture"})
+    page.get_by_role("button", name="Use this picture").click()
+    expect(page.locator("#image-error")).to_be_visible()
+    expect(file).to_be_focused()
+    file.set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": picture()})
+    expect(page.get_by_alt_text("Your new picture, not saved yet")).to_be_visible()
+    page.get_by_role("button", name="Use this picture").click()
+    expect(page.get_by_role("status")).to_contain_text("Your picture is saved.")
+    expect(page.get_by_alt_text("Your picture as it is now")).to_be_visible()
