@@ -108,6 +108,7 @@ MIDDLEWARE = [
     "interventions.middleware.MeasureRequests",
     "interventions.middleware.CountFailures",
     "interventions.api.outside.ProblemsOnly",
+    "interventions.api.together.Together",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
