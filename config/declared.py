@@ -42,7 +42,7 @@ MEDIA_SECRET_KEY = ENV.text("MEDIA_SECRET_KEY", "", "The secret that belongs to 
 LOG_FORMAT = ENV.one_of("LOG_FORMAT", ["console", "json"], "console" if DEBUG else "json", "How logs are written.")
 LOG_LEVEL = ENV.one_of("LOG_LEVEL", ["DEBUG", "INFO", "WARNING", "ERROR"], "INFO", "The least level that is logged.")
 DEMO = ENV.flag("DEMO", True, "Fill an empty database with demo data at the first `make run`; only while DEBUG is on.")
-WEB_THREADS = ENV.number("WEB_THREADS", 8, "Threads, and PostgreSQL connections at most, of one web process.", least=1)
+WEB_THREADS = ENV.number("WEB_THREADS", 32, "Threads, and PostgreSQL connections at most, of one web process.", least=1)
 WEB_STATEMENT_SECONDS = ENV.number(
     "WEB_STATEMENT_SECONDS",
     15,

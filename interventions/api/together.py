@@ -64,20 +64,18 @@ class Together:
         with self._lock:
             crowd = self._crowds.get(mark) or self._crowds.setdefault(mark, _Crowd(self._lock))
             crowd.people += 1
+            before = crowd.looks
         try:
-            return self._answered(request, crowd)
+            return self._answered(request, crowd, before)
         finally:
             with self._lock:
                 crowd.people -= 1
                 if not crowd.people:
                     del self._crowds[mark]
 
-    def _answered(self, request: HttpRequest, crowd: _Crowd) -> HttpResponse:
+    def _answered(self, request: HttpRequest, crowd: _Crowd, before: int) -> HttpResponse:
         with self._lock:
-            before = crowd.looks
-            is_turn = crowd.changed.wait_for(
-                lambda: not crowd.is_looking or crowd.answered > before, WAIT_MS / 1000
-            )
+            is_turn = crowd.changed.wait_for(lambda: not crowd.is_looking or crowd.answered > before, WAIT_MS / 1000)
             found = crowd.replay if crowd.answered > before else None
             if is_turn and found is None:
                 crowd.is_looking, crowd.looks = True, crowd.looks + 1
