@@ -13,7 +13,7 @@ from interventions.admin import notices
 from interventions.models import History, Intervention
 from sync.models import Hold
 from therapists.admin import drill
-from therapists.models import Enrollment, Profile, User
+from therapists.models import Booking, CreditEntry, Enrollment, Profile, User
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ PEOPLE = (
     Entry("Enrollments", "assignment_ind", Enrollment),
     Entry("Profiles", "badge", Profile),
     Entry("Users", "group", User),
+    Entry("Bookings", "event", Booking),
+    Entry("Credits", "toll", CreditEntry),
 )
 
 

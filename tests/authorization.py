@@ -156,7 +156,8 @@ ACTIONS = [
 CLOSED = [
     "/admin/interventions/history/add/", "/admin/interventions/history/*/delete/", "/admin/interventions/intervention/add/",
     "/admin/interventions/intervention/*/delete/", "/admin/sync/hold/add/", "/admin/sync/hold/*/delete/",
-    "/admin/therapists/profile/add/",
+    "/admin/therapists/profile/add/", "/admin/therapists/booking/add/", "/admin/therapists/booking/*/delete/",
+    "/admin/therapists/creditentry/add/", "/admin/therapists/creditentry/*/delete/",
 ]  # fmt: skip
 # Pages to look at.
 LOOKS = {
@@ -193,6 +194,12 @@ LOOKS = {
     "/admin/sync/hold/": "read-only",
     "/admin/targets/*/": "read-only",
     "/admin/therapists/": "read-only",
+    "/admin/therapists/booking/": "read-only",
+    "/admin/therapists/booking/*/change/": "read-only",
+    "/admin/therapists/booking/*/history/": "read-only",
+    "/admin/therapists/creditentry/": "read-only",
+    "/admin/therapists/creditentry/*/change/": "read-only",
+    "/admin/therapists/creditentry/*/history/": "read-only",
     "/admin/therapists/enrollment/": "read-only",
     "/admin/therapists/enrollment/*/change/": "read-only",
     "/admin/therapists/enrollment/*/delete/": "superuser",

@@ -20,7 +20,15 @@ MOST_STOPS = 400
 # Faults of the skin's own navigation that keep nobody out; what stands here is looked at again when the skin changes.
 OF_THE_SKIN = {"region", "landmark-unique", "empty-table-header", "landmark-one-main"}
 # Lists of the same make as others, only with other rows: it is enough that nothing hangs over.
-ALIKE = ("?tab=mine", "?tab=retrying", "?tab=all", "/therapists/profile/", "/therapists/user/", "/sync/hold/")
+ALIKE = (
+    "?tab=mine",
+    "?tab=retrying",
+    "?tab=all",
+    "/therapists/profile/",
+    "/therapists/user/",
+    "/sync/hold/",
+    "/therapists/creditentry/",
+)
 # What depends on colours; everything else is as it is by daylight.
 COLOURS = ("color-contrast", "link-in-text-block")
 # Rows are alike: what holds for the first ones holds for all, and axe takes its time for each.

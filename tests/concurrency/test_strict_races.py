@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interventions.models import History
+from interventions.models import History, KeyedRequest
 from tests import appointments, fakes
 from tests.appointments import at_once, granted, post, practice, requested, signed, slot, summed
 from therapists.models import Booking, BookingState, CreditEntry, User
@@ -117,6 +117,20 @@ class TestAlone:
             assert turns() == 3
         assert (summed(kim), CreditEntry.objects.filter(kind="debited").count()) == (0, 1)
         assert History.objects.filter(action="booking_confirmed").count() == 1
+
+    def test_p5_what_is_undone_and_repeated_beside_its_duplicates_is_one_effect_and_one_answer(self) -> None:
+        ada, (kim,) = practice(), appointments.clients(1)
+        granted(kim, 3)
+        row, desk = requested(kim, ada), signed(ada)
+        path, headers = f"/api/v1/bookings/{row.pk}/confirm/", {"Idempotency-Key": "k"}
+        with on_each_line("IF nextval('turn') <= 2 THEN RAISE EXCEPTION 'again' USING ERRCODE = '40P01'; END IF;"):
+            answers = at_once([partial(desk.post, path, {}, "application/json", headers=headers)] * 3)
+            assert turns() == 3
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert sorted("Idempotent-Replayed" in answer for answer in answers) == [False, True, True]
+        kept = KeyedRequest.objects.get()
+        assert {answer.content.decode() for answer in answers} == {kept.body}
+        assert (summed(kim), History.objects.filter(action="booking_confirmed").count()) == (2, 1)
 
     def test_p6_and_not_for_ever(self) -> None:
         ada, (kim,) = practice(), appointments.clients(1)
