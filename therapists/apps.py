@@ -24,7 +24,17 @@ class TherapistsConfig(AppConfig):
 
         # All of the strict operations, so that whoever declares a second best for one is refused at the start.
         # And what services do on demand: workers carry out what the web has queued.
-        from therapists import bookings, checks, credits, identity, operations, reminders, staff, suggestions  # noqa: F401
+        from therapists import (  # noqa: F401
+            approval,
+            bookings,
+            checks,
+            credits,
+            identity,
+            operations,
+            reminders,
+            staff,
+            suggestions,
+        )  # fmt: skip
         from therapists.accounts import adapters, factors
         from therapists.mirrors import DECLARATION
         from therapists.roles import sync_groups_after_migrate

@@ -138,12 +138,19 @@ def cancel_booking(*, booking_id: int, person_id: int, at: dt.datetime) -> Booki
     return booking
 
 
-def call_off(*, people: Collection[int], by: str, at: dt.datetime) -> None:
-    """Cancel, in the caller's transaction, everything ahead of people who go, and give back what was paid for it."""
+def call_off(*, people: Collection[int], by: str, at: dt.datetime) -> list[int]:
+    """
+    Cancel, in the caller's transaction, everything ahead of people who go or may not be booked any more; give the ids.
+
+    What was paid for it is given back.
+    """
     ahead = Booking.objects.filter(Q(client_id__in=people) | Q(therapist_id__in=people), during__startswith__gt=at)
-    for booking in ahead.exclude(state=BookingState.CANCELLED).select_for_update(no_key=True).order_by("pk"):
+    # All rows are locked before the first line of credits is, as everywhere; of credits in one order for everybody.
+    rows = list(ahead.exclude(state=BookingState.CANCELLED).select_for_update(no_key=True).order_by("client_id", "pk"))
+    for booking in rows:
         gone = booking.client_id if booking.client_id in people else booking.therapist_id
         _cancel(booking, gone, by, at)
+    return sorted(booking.pk for booking in rows)
 
 
 def of(person_id: int) -> QuerySet[Booking]:

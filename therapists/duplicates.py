@@ -2,16 +2,16 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from interventions import findings
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.models import History
-from therapists import decisions, identity
+from therapists import bookings, decisions, identity
 from therapists.mirrors import ENROLLMENTS
-from therapists.models import DecidedRow, Enrollment, User
+from therapists.models import DecidedRow, Enrollment, Status, User
 from therapists.operations import primary, save_facts
 
 SUBJECT = "enrollment"
@@ -72,6 +72,7 @@ def decide(
             case Choice.KEEP_B:
                 kept, other = second, first
         _give_way(kept, other, choice)
+        _call_off([kept], by, at)
         decisions.keep(before=before, rows=(first, second), choice=choice, by=by, at=at)
         History.objects.bulk_create(
             _line(row, f"duplicate:{choice}", by, to=f"{SUBJECT} {kept.pk}") for row in (kept, other)
@@ -105,6 +106,7 @@ def undo(*, decision: uuid.UUID, by: str, at: dt.datetime) -> int | None:
             if facts := decisions.values(changes[pk].before):
                 save_facts(rows[pk], facts)
         found.update(undone_at=at)
+        _call_off(rows.values(), by, at)
         History.objects.bulk_create(_line(row, "duplicate:undone", by, to=None) for row in rows.values())
     return next((row.user_id for row in rows.values() if row.user_id is not None), None)
 
@@ -153,6 +155,13 @@ def _give_way(kept: Enrollment, other: Enrollment, choice: Choice) -> None:
     save_facts(other, {"superseded_by": kept.pk, "user_id": None})
     if person is not None:
         save_facts(kept, {"user_id": person})
+
+
+def _call_off(rows: Iterable[Enrollment], by: str, at: dt.datetime) -> None:
+    """End what is booked with people who are not approved any more, as a rejection does."""
+    people = [row.user_id for row in rows if row.user_id is not None and row.status != Status.APPROVED]
+    if people:
+        bookings.call_off(people=people, by=by, at=at)
 
 
 def _line(row: Enrollment, action: str, by: str, *, to: str | None, was: str | None = None) -> History:

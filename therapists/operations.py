@@ -4,9 +4,8 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, TextField, Value
 
 from interventions import idempotency
@@ -17,13 +16,12 @@ from sync import changes as fact_changes
 from sync import delivery, ledger, repair
 from sync.delivery import Report
 from sync.mirrors import declaration
-from sync.strict import SecondBest, Strict, allow
+from sync.strict import SecondBest, allow
 from therapists import images, versions
-from therapists.models import Enrollment, Profile, Status, User, normal_form
+from therapists.models import Enrollment, User, normal_form
 
 logger = logging.getLogger(__name__)
 
-DECISION = Strict("decision", because="Whoever is rejected is let in nowhere, from the answer on.")
 # Copies that cannot be brought in line now stay owed: the workers' floor is under it.
 allow("sync_all_therapist_data", SecondBest.DEGRADED)
 
@@ -34,8 +32,6 @@ ADDRESS_CONSTRAINT = "users_email_norm_unique"
 # Longer than any honest transaction holds a row; whoever waits beyond is told to come back.
 PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS = 2_000, 5_000
 COMMIT_MS = 300
-# A missing profile row is a copy's trouble: it may cost the decision this much and no more.
-PROFILE_LOCK_MS, PROFILE_STATEMENT_MS = 20, 300
 # One call of fix_all_inconsistencies() works at most so many rounds; what is left stays owed and the sweep takes it.
 ROUNDS = 50
 
@@ -45,19 +41,6 @@ class AddressTaken(Exception):
 
     def __init__(self) -> None:
         super().__init__(type(self).__doc__)
-
-
-class Decision(StrEnum):
-    """What staff may decide about an enrollment."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-    SUSPEND = "suspend"
-
-
-STATUS_AFTER = {
-    Decision.APPROVE: Status.APPROVED, Decision.REJECT: Status.REJECTED, Decision.SUSPEND: Status.SUSPENDED,
-}  # fmt: skip
 
 
 def edit_profile(
@@ -93,7 +76,7 @@ def edit_profile(
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
         enrollment.user = user or enrollment.user
-        _remember(enrollment, with_user=True)
+        note_revision(enrollment, with_user=True)
     logger.info("therapists.profile.edited", extra={"person_id": person_id, "facts": sorted(changes), "actor": by})
     return enrollment
 
@@ -127,37 +110,6 @@ def set_avatar(*, person_id: int, upload: images.Upload, by: str, at: dt.datetim
 def remove_avatar(*, person_id: int, by: str, at: dt.datetime) -> Enrollment:
     """Leave the therapist without an avatar; raises Enrollment.DoesNotExist."""
     return _name_avatar(person_id, None, by)
-
-
-@DECISION.exact
-def decide(*, enrollment_id: int, decision: Decision, reason: str, by: str, at: dt.datetime) -> Enrollment:
-    """
-    Decide about an enrollment, strictly: it is saved with its line of history, or nothing is.
-
-    The same decision again changes the reason only. Raises Enrollment.DoesNotExist.
-    """
-    wanted = STATUS_AFTER[Decision(decision)]
-    with primary(by=by):
-        enrollment = Enrollment.objects.select_for_update(no_key=True).get(pk=enrollment_id)
-        if wanted is Status.APPROVED and enrollment.user_id is not None:
-            _ensure_profile(enrollment.user_id)
-        before = enrollment.status
-        facts: dict[str, object] = {"status_reason": reason, "status": wanted}
-        if before != wanted:
-            facts["approved_at"] = at if wanted is Status.APPROVED else None
-        save_facts(enrollment, facts)
-        if before != wanted:
-            History.objects.create(
-                actor=by, action=str(decision), object_type="enrollment", object_id=str(enrollment.pk),
-                from_state=before, to_state=wanted, request_id=request_id.get(),
-            )  # fmt: skip
-        _remember(enrollment)
-    return enrollment
-
-
-def approve_therapist(*, enrollment_id: int, by: str, at: dt.datetime) -> Enrollment:
-    """Approve an enrollment, and make the public profile's row where it is missing; raises Enrollment.DoesNotExist."""
-    return decide(enrollment_id=enrollment_id, decision=Decision.APPROVE, reason="", by=by, at=at)
 
 
 def sync_all_therapist_data(person_id: int) -> Report:
@@ -257,7 +209,7 @@ def _name_avatar(person_id: int, url: str | None, by: str) -> Enrollment:
             save_facts(enrollment, {"profile_image_url": url})
         else:
             _make_newest(person_id)
-        _remember(enrollment)
+        note_revision(enrollment)
     logger.info("therapists.avatar.named", extra={"person_id": person_id, "removed": url is None, "actor": by})
     return enrollment
 
@@ -270,8 +222,8 @@ def _make_newest(person_id: int) -> None:
     ledger.owe(people=[person_id], targets=declaration().targets, reason="asked")
 
 
-def _remember(enrollment: Enrollment, *, with_user: bool = False) -> None:
-    """Note the number of the write for its key. The user's row is read only by whoever reads or writes it anyway."""
+def note_revision(enrollment: Enrollment, *, with_user: bool = False) -> None:
+    """Note the number of the write for the key of the request at hand. The user's row is read only by whoever reads or writes it anyway."""
     if idempotency.is_asked():
         idempotency.remember(revision=versions.revision_of(enrollment.pk, with_user=with_user))
 
@@ -282,19 +234,3 @@ def save_facts(enrollment: Enrollment, facts: Mapping[str, object]) -> None:
         setattr(enrollment, fact, value)
     # Named fields only: a stale full-row save would be a write like any other.
     enrollment.save(update_fields=[*facts, "updated_at"])
-
-
-def _ensure_profile(person_id: int) -> None:
-    """Make the profile's row where it is missing; its trouble is written down by the net and never undoes a decision."""
-    try:
-        with transaction.atomic():
-            set_bounds(PROFILE_LOCK_MS, PROFILE_STATEMENT_MS)
-            Profile.objects.bulk_create([Profile(user_id=person_id)], ignore_conflicts=True)
-            with connection.cursor() as cursor:
-                # Foreign keys are checked at commit, outside this savepoint, unless asked for now. Nothing else is
-                # pending yet, so no copy is made early.
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
-    except DatabaseError as error:
-        code = getattr(error.__cause__, "sqlstate", None) or type(error).__name__
-        logger.warning("therapists.profile.not_created", extra={"person_id": person_id, "code": code})

@@ -11,7 +11,7 @@ import pytest
 from interventions.models import History, KeyedRequest
 from tests import appointments, fakes
 from tests.appointments import at_once, granted, post, practice, requested, signed, slot, summed
-from therapists.models import Booking, BookingState, CreditEntry, User
+from therapists.models import Booking, BookingState, CreditEntry, Enrollment, User
 
 pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.slow]
 MANY = 50
@@ -91,6 +91,27 @@ class TestTogether:
             assert done["confirm"] <= 1
         assert not Booking.objects.exclude(state=BookingState.CANCELLED).exists()
         assert (summed(kim), appointments.paid_for()) == (3, 0)
+
+    def test_p6_a_rejection_beside_confirmations_ends_them_all_and_every_credit_is_given_back(self) -> None:
+        """Whoever confirms first is paid and given back, whoever comes later is refused; nothing stays booked."""
+        ada, people = practice(), appointments.clients(6)
+        lead = signed(User.objects.create_superuser("root@example.org", "x"))
+        rows = [requested(person, ada, hour) for hour, person in enumerate(people)]
+        for person in people:
+            granted(person, 1)
+        therapist = signed(ada)
+        assert post(therapist, f"bookings/{rows[0].pk}/confirm/").status_code == 200
+        reject = partial(post, lead, f"enrollments/{Enrollment.objects.get(user=ada).pk}/decision/", decision="reject")
+        confirm = [partial(post, therapist, f"bookings/{row.pk}/confirm/") for row in rows[1:]]
+        cancel = partial(post, signed(people[0]), f"bookings/{rows[0].pk}/cancel/")
+        rejected, cancelled, *_ = at_once([reject, cancel, *confirm])
+        assert rejected.status_code == 200
+        # The first is cancelled by its client or by the decision, once.
+        by_decision = set(rejected.json()["data"]["cancelled_bookings"])
+        assert by_decision == {row.pk for row in rows} - ({rows[0].pk} if cancelled.status_code == 200 else set())
+        assert not Booking.objects.exclude(state=BookingState.CANCELLED).exists()
+        assert ([summed(person) for person in people], appointments.paid_for()) == ([1] * len(people), 0)
+        assert History.objects.filter(action="booking_cancelled").count() == len(rows)
 
 
 class TestAlone:

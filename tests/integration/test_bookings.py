@@ -1,6 +1,7 @@
 """Bookings: whose they are, what becomes of them, and which time is meant."""
 
 import datetime as dt
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,12 +10,12 @@ from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
 
-from interventions.models import History
+from interventions.models import History, KeyedRequest
 from tests import appointments, fakes
 from tests.appointments import granted, post, practice, requested, signed, slot, summed
 from tests.factories import UserFactory
-from therapists import erasure
-from therapists.models import Booking, BookingState, User
+from therapists import approval, erasure
+from therapists.models import Booking, BookingState, Enrollment, User
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -130,6 +131,47 @@ class TestWhose:
         answers = [post(signed(kim), "bookings/", therapist_id=ada.pk, **slot(hour)) for hour in range(3)]
         assert [answer.status_code for answer in answers] == [201, 201, 409]
         assert answers[-1].json()["code"] == "too_many_requests"
+
+
+class TestADecision:
+    def test_p6_against_the_therapist_ends_what_is_ahead_gives_back_what_was_paid_and_names_it(
+        self, kim: User, ada: User
+    ) -> None:
+        granted(kim, 2)
+        begun, paid, held, elsewhere = (
+            requested(kim, one, hour) for hour, one in enumerate((ada, ada, ada, practice()))
+        )
+        for booking in (begun, paid):
+            assert post(signed(ada), f"bookings/{booking.pk}/confirm/").status_code == 200
+        now, hour = timezone.now(), dt.timedelta(hours=1)
+        Booking.objects.filter(pk=begun.pk).update(during=(now - hour, now + hour))
+        lead = signed(User.objects.create_superuser("root@example.org", "x"))
+        path = f"/api/v1/enrollments/{Enrollment.objects.get(user=ada).pk}/decision/"
+        send = partial(lead.post, path, {"decision": "suspend"}, "application/json", headers={"Idempotency-Key": "k"})
+        for _ in range(2):
+            assert send().json()["data"]["cancelled_bookings"] == [paid.pk, held.pk]
+            # What was never stored is composed anew, and names them too.
+            KeyedRequest.objects.filter(key="k").update(status=None, headers=None, body=None, at=now - hour)
+        states = dict(Booking.objects.values_list("pk", "state"))
+        assert states == {begun.pk: "confirmed", paid.pk: "cancelled", held.pk: "cancelled", elsewhere.pk: "requested"}
+        assert (summed(kim), appointments.paid_for()) == (1, 1)
+        lines = (
+            History.objects.filter(action="booking_cancelled").order_by("object_id").values_list("object_id", "actor")
+        )
+        assert set(lines) == {
+            (str(row.pk), f"user:{User.objects.get(email='root@example.org').pk}") for row in (paid, held)
+        }
+        # Nothing comes back with an approval, and the time is free.
+        approval.approve_therapist(enrollment_id=Enrollment.objects.get(user=ada).pk, by="user:1", at=timezone.now())
+        requested(kim, ada, 1)
+
+    def test_says_at_the_desk_how_many_it_ended(self, kim: User, ada: User, admin_client: Client) -> None:
+        page = f"/admin/therapists/enrollment/{Enrollment.objects.get(user=ada).pk}/"
+        for number, words in ((1, "One booking ahead was cancelled."), (2, "2 bookings ahead were cancelled.")):
+            for hour in range(number):
+                requested(kim, ada, hour)
+            told = admin_client.post(f"{page}decide/", {"decision": "reject", "reason": ""}, follow=True)
+            assert words in told.content.decode()
 
 
 class TestWhichTime:

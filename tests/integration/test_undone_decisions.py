@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from interventions.models import History, Intervention
-from tests import fakes
+from tests import appointments, fakes
 from tests.factories import UserFactory, therapist
 from therapists import decisions, duplicates, erasure, identity
 from therapists.duplicates import ChangedMeanwhile, Choice, DecidedAlready
@@ -92,6 +92,27 @@ def test_a_later_edit_of_another_fact_stays(pair: Pair) -> None:
     duplicates.undo(decision=decisions.last(pair[0].pk)[0].decision, by="user:8", at=timezone.now())
     row = Enrollment.objects.get(pk=pair[0].pk)
     assert (row.bio, row.phone) == ("Twelve years with couples.", "+44 1632 960123")
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_p6_who_is_not_approved_by_it_any_more_is_not_booked_any_more(pair: Pair, is_undone: bool) -> None:
+    """By a merge that takes over the other row's status, and by the undo that gives a status back."""
+    turned_away = pair[0] if is_undone else pair[1]
+    Enrollment.objects.filter(pk=turned_away.pk).update(status=Status.SUSPENDED, approved_at=None)
+    for row in pair:
+        row.refresh_from_db()
+    person = pair[0].user
+    assert person
+    (kim,) = appointments.clients(1)
+    if is_undone:
+        decide(pair, Choice.MERGE, {"status": "b"})
+    booked = appointments.requested(kim, person)
+    if is_undone:
+        duplicates.undo(decision=decisions.last(pair[0].pk)[0].decision, by="user:8", at=timezone.now())
+    else:
+        decide(pair, Choice.MERGE, {"status": "b"})
+    booked.refresh_from_db()
+    assert booked.state == "cancelled"
 
 
 def test_it_is_undone_once(pair: Pair) -> None:

@@ -8,9 +8,9 @@ from interventions.models import History
 from sync import tasks
 from tests import fakes
 from tests.factories import Cast, EnrollmentFactory, UserFactory
-from therapists import operations
+from therapists import approval
+from therapists.approval import Decision
 from therapists.models import Enrollment, Profile, Status, User
-from therapists.operations import Decision
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def applicant(cast: Cast) -> User:
 
 
 def decide(person: User, decision: Decision) -> Enrollment:
-    return operations.decide(
+    return approval.decide(
         enrollment_id=Enrollment.objects.get(user=person).pk,
         decision=decision,
         reason="",
         by="user:1",
         at=timezone.now(),
-    )
+    ).enrollment
 
 
 def is_known(person: User, status: Status) -> bool:
@@ -53,7 +53,7 @@ def test_an_approved_applicant_is_verified_in_every_place(applicant: User, layer
 def test_p10_who_is_turned_away_is_verified_nowhere(cast: Cast, layers: str, decision: Decision) -> None:
     decide(cast.ada, decision)
     tasks.sweep()
-    assert is_known(cast.ada, operations.STATUS_AFTER[decision])
+    assert is_known(cast.ada, approval.STATUS_AFTER[decision])
 
 
 def test_p3_a_profile_that_cannot_be_made_does_not_undo_the_decision(applicant: User, layers: str) -> None:
@@ -63,9 +63,7 @@ def test_p3_a_profile_that_cannot_be_made_does_not_undo_the_decision(applicant: 
         applicant.refresh_from_db()
         assert applicant.is_verified
         assert fakes.states(applicant.pk)["therapist_profiles"] == "blocked"
-    operations.approve_therapist(
-        enrollment_id=Enrollment.objects.get(user=applicant).pk, by="user:1", at=timezone.now()
-    )
+    approval.approve_therapist(enrollment_id=Enrollment.objects.get(user=applicant).pk, by="user:1", at=timezone.now())
     tasks.sweep()
     assert is_known(applicant, Status.APPROVED)
 

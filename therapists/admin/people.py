@@ -18,11 +18,12 @@ from interventions.search import id_in
 from therapists import identity
 from therapists.admin import duplicate, factor
 from therapists.admin.base import PersonAdmin, told
+from therapists.approval import STATUS_AFTER, Decision, decide
 from therapists.models import Enrollment, Profile
-from therapists.operations import STATUS_AFTER, Decision, decide
 
 DECIDED = {Decision.APPROVE: "Approved.", Decision.REJECT: "Rejected.", Decision.SUSPEND: "Suspended."}
 UNKNOWN_DECISION = "Choose what you decide: approve, reject or suspend. Nothing was changed."
+ENDED = {1: " One booking ahead was cancelled."}
 ONE_LINE = ("full_name", "email", "phone", "specialization")
 
 
@@ -137,12 +138,14 @@ class Enrollments(PersonRowAdmin):
     def _decide(self, request: HttpRequest, before: Enrollment, decision: Decision, reason: str) -> None:
         by = f"user:{request.user.pk}"
         try:
-            decide(enrollment_id=before.pk, decision=decision, reason=reason, by=by, at=timezone.now())
+            decided = decide(enrollment_id=before.pk, decision=decision, reason=reason, by=by, at=timezone.now())
         except OperationalError:
             messages.error(request, BUSY)
             return
         again = " It was so already; the reason was kept." if before.status == STATUS_AFTER[decision] else ""
-        messages.success(request, f"{DECIDED[decision]}{again} {told(before.user_id)}")
+        number = len(decided.cancelled)
+        ended = ENDED.get(number, f" {number} bookings ahead were cancelled.") if number else ""
+        messages.success(request, f"{DECIDED[decision]}{again}{ended} {told(before.user_id)}")
 
 
 @admin.register(Profile)

@@ -82,7 +82,9 @@ class BookingSerializer(ReadOnly):
     requested_at = serializers.DateTimeField()
     confirmed_at = serializers.DateTimeField(allow_null=True)
     cancelled_at = serializers.DateTimeField(allow_null=True)
-    cancelled_by = serializers.IntegerField(allow_null=True, help_text="The id of whoever cancelled it.")
+    cancelled_by = serializers.IntegerField(
+        allow_null=True, help_text="The id of whoever cancelled it, went, or may not be booked any more."
+    )
 
 
 SAVED_BOOKING = envelope_of("Booking", BookingSerializer)

@@ -9,8 +9,8 @@ from rest_framework.fields import empty
 from interventions.api.serializers import Line, ReadOnly, Strict, SyncStatusSerializer
 from interventions.typed import tidy
 from therapists import queries
+from therapists.approval import Decision
 from therapists.models import LONGEST_CAREER_YEARS, Enrollment, Status
-from therapists.operations import Decision
 
 # No white space, and nothing that tidying takes away: whoever reads the documents shall know that too.
 _SEEN = r"[^@\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
@@ -106,10 +106,24 @@ class EnrollmentSerializer(serializers.ModelSerializer[Enrollment]):
 
     class Meta:
         model = Enrollment
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "person_id", "full_name", "email", "phone", "bio", "experience_years", "specialization",
             "status", "status_reason", "approved_at", "created_at",
         )  # fmt: skip
+        read_only_fields: tuple[str, ...] = fields
+
+
+class DecidedSerializer(EnrollmentSerializer):
+    """An enrollment after a decision, and what that ended."""
+
+    cancelled_bookings = serializers.ListField(
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="The ids of bookings that the decision cancelled; what was paid for them was given back.",
+    )
+
+    class Meta(EnrollmentSerializer.Meta):
+        fields = (*EnrollmentSerializer.Meta.fields, "cancelled_bookings")
         read_only_fields = fields
 
 

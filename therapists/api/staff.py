@@ -15,11 +15,11 @@ from interventions.api.pagination import NewestFirst
 from interventions.api.problems import Problem
 from interventions.api.serializers import envelope_of
 from interventions.api.views import PAGING
-from therapists import operations, queries
+from therapists import approval, queries
 from therapists.accounts import factors
 from therapists.api.answers import saved
 from therapists.api.authentication import session_of
-from therapists.api.serializers import DecisionSerializer, EnrollmentFilter, EnrollmentSerializer
+from therapists.api.serializers import DecidedSerializer, DecisionSerializer, EnrollmentFilter, EnrollmentSerializer
 from therapists.models import Enrollment
 
 
@@ -52,13 +52,13 @@ class DecisionView(StaffView):
 
     @extend_schema(
         operation_id="enrollments_decide", request=DecisionSerializer,
-        responses={200: envelope_of("Enrollment", EnrollmentSerializer)},
+        responses={200: envelope_of("Decided", DecidedSerializer)},
     )  # fmt: skip
     def post(self, request: Request, pk: int) -> Response:
         """
         Approve, reject or suspend.
 
-        Whoever has a second factor, or must have one, has shown it within ten minutes. Strict: with a 2xx the decision holds, since readers of authority read the enrollment itself.
+        A rejection or suspension cancels what is booked ahead and gives back what was paid. Whoever has a second factor, or must have one, has shown it within ten minutes. Strict: with a 2xx the decision holds, since readers of authority read the enrollment itself.
         """
         if not factors.is_fresh(request.user, session_of(request)):
             raise Problem(
@@ -67,15 +67,18 @@ class DecisionView(StaffView):
         asked = DecisionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
-            enrollment = operations.decide(
-                enrollment_id=pk, decision=operations.Decision(asked.validated_data["decision"]),
+            decided = approval.decide(
+                enrollment_id=pk, decision=approval.Decision(asked.validated_data["decision"]),
                 reason=asked.validated_data["reason"], by=actor(request), at=timezone.now(),
             )  # fmt: skip
         except Enrollment.DoesNotExist as error:
             raise Http404 from error
-        return saved(enrollment, data=EnrollmentSerializer(enrollment).data)
+        return _told(decided.enrollment, decided.cancelled)
 
     def recalled(self, request: Request, outcome: Mapping[str, Any], **kwargs: Any) -> Response:
         """Answer with the enrollment as it is now."""
-        enrollment = get_object_or_404(Enrollment, pk=kwargs["pk"])
-        return saved(enrollment, data=EnrollmentSerializer(enrollment).data)
+        return _told(get_object_or_404(Enrollment, pk=kwargs["pk"]), outcome.get("cancelled", []))
+
+
+def _told(enrollment: Enrollment, cancelled: list[int]) -> Response:
+    return saved(enrollment, data=EnrollmentSerializer(enrollment).data | {"cancelled_bookings": cancelled})
