@@ -35,6 +35,7 @@ PAGES = (
     ("Repairs", "build", "runs", "sync.view_run"),
     ("Health", "ecg_heart", "health_page", "interventions.view_intervention"),
     ("Outside services", "cloud_sync", "outlets", "sync.view_endpoint"),
+    ("Second bests", "alt_route", "second_bests", "sync.view_errand"),
     ("Week one", "monitoring", "week", "interventions.view_intervention"),
 )
 PEOPLE = (

@@ -9,7 +9,9 @@ from interventions.api import outside
 from interventions.api import urls as interventions
 from sync.admin import health as health_page
 from sync.admin import outlets, runs, switching, targets
+from sync.admin import second_bests as second_bests_page
 from sync.api import health, metrics
+from sync.api.second_bests import SecondBestsView
 from sync.api.standing import read_standing
 from therapists import images
 from therapists.admin import drill, factor, own, week
@@ -32,6 +34,7 @@ urlpatterns = [
     path("admin/notices/<day:day>/", notices.one_digest, name="digest"),
     path("admin/runs/", runs.PAGES.listing, name="runs"),
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
+    path("admin/second-bests/", second_bests_page.page, name="second_bests"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
     path("admin/outside/", outlets.page, name="outlets"),
@@ -41,6 +44,7 @@ urlpatterns = [
     path("admin/switch/", switching.page, name="switch"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("therapists.api.urls")),
+    path("api/v1/", include([path("second-bests/", SecondBestsView.as_view(), name="api-second-bests")])),
     path("api/v1/", include(interventions.patterns(read_standing))),
     # An address is changed with the profile, and a telephone is no way to sign in.
     re_path(r"^api/v1/auth/(?:app|browser)/v1/(?:account/(?:email|phone)|auth/phone/.*)$", outside.no_such_address),

@@ -90,6 +90,8 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("POST", "/api/v1/bookings/{booking}/cancel/", {}, (401, 404, 200, 404, 404, 404, 404, 404)),
     ("GET", "/api/v1/credits/", None, (401, 200, 200, 200, 200, 200, 200, 200)),
     ("POST", "/api/v1/credits/", {"person_id": 999_999, "amount": 1}, (401, 403, 403, 403, 403, 403, 404, 404)),
+    ("GET", "/api/v1/second-bests/", None, (401, 403, 403, 403, 200, 200, 200, 200)),
+    ("POST", "/api/v1/second-bests/", {}, (401, 403, 403, 403, 403, 403, 200, 200)),
     ("GET", "/health/", None, (401, 403, 403, 403, 200, 200, 200, 200)),
     # The tests ask from this machine; test_metrics asks from others, and with the token.
     ("GET", "/metrics", None, (200, 200, 200, 200, 200, 200, 200, 200)),
@@ -137,6 +139,8 @@ ACTIONS = [
       for word in ("start", "pause", "resume", "cancel", "undo")),
     *(Action(SWITCH, "action", word, "lead", {"action": word, "scope": "target", "key": "users"})
       for word in ("pause", "resume", "reset")),
+    *(Action("/admin/second-bests/", "action", word, "lead", {"action": word})
+      for word in ("forget", "clear", "call_again")),
     Action("/admin/notices/", "", "", "read-only"),
     Action("/admin/notices/test/", "", "", "lead", {"post": "yes"}),
     Action("/admin/sync/hold/*/decide/", "", "", "lead", {"decision": "keep"}),
@@ -217,6 +221,7 @@ LOOKS = {
     "/admin/therapists/user/*/password/": "superuser",
     "/admin/therapists/user/add/": "superuser",
     "/admin/health/": "read-only",
+    "/admin/second-bests/": "read-only",
     "/admin/week/": "read-only",
 }
 

@@ -30,6 +30,8 @@ _LOOK = (
     "sync.view_breaker",
     "sync.view_pause",
     "sync.view_endpoint",
+    "sync.view_errand",
+    "sync.view_keptanswer",
 )
 _OPERATE = (
     "interventions.retry_intervention",
@@ -54,6 +56,8 @@ _LEAD = (
     "sync.switch_target",
     "sync.pause_person",
     "sync.change_endpoint",
+    "sync.delete_keptanswer",
+    "sync.delete_errand",
 )
 
 # Role to permissions, least first; superusers may do everything and need no group.

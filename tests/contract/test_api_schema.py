@@ -13,6 +13,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 # Sending it twice changes nothing further, or there is nobody whose key it could be.
 KEYLESS = {
     "/api/v1/auth/session/", "/api/v1/auth/sessions/", "/api/v1/applications/", "/api/v1/therapists/me/bio-suggestion/",
+    "/api/v1/second-bests/",
 }  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def test_documents_every_address_of_the_contract(schema: Any) -> None:
         "POST /api/v1/causes/{id}/acknowledge/", "POST /api/v1/causes/{id}/hand-back/",
         "POST /api/v1/causes/{id}/snooze/", "POST /api/v1/causes/{id}/unsnooze/",
         "POST /api/v1/causes/{id}/ignore/", "POST /api/v1/causes/{id}/unignore/", "POST /api/v1/causes/{id}/note/",
+        "GET /api/v1/second-bests/", "POST /api/v1/second-bests/",
         "GET /api/v1/operations/{key}/",
         "POST /api/v1/runs/", "GET /api/v1/runs/{id}/",
         "POST /api/v1/runs/{id}/pause/", "POST /api/v1/runs/{id}/resume/", "POST /api/v1/runs/{id}/cancel/",

@@ -45,7 +45,7 @@ OTHERS = {
     "POST /api/v1/auth/session/", "DELETE /api/v1/auth/session/", "DELETE /api/v1/auth/sessions/",
     "DELETE /api/v1/therapists/me/", "POST /api/v1/runs/",
     "POST /api/v1/applications/", "POST /api/v1/credits/",
-    "POST /api/v1/therapists/me/bio-suggestion/", "POST /api/v1/bookings/*/reminder/",
+    "POST /api/v1/second-bests/", "POST /api/v1/therapists/me/bio-suggestion/", "POST /api/v1/bookings/*/reminder/",
     "POST /api/v1/enrollments/*/message/",
     "POST /api/v1/bookings/", "POST /api/v1/bookings/*/confirm/", "POST /api/v1/bookings/*/cancel/",
     *(f"POST /api/v1/interventions/*/{word}/" for word in
@@ -56,7 +56,7 @@ OTHERS = {
 }  # fmt: skip
 READS = {
     f"GET /api/v1/{path}/" for path in
-    ("directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/export", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
+    ("second-bests", "directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/export", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
      "operations/*")
 }  # fmt: skip
 OPEN = {

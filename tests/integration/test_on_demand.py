@@ -189,6 +189,28 @@ class TestAMessage:
         assert not Errand.objects.exists()
 
 
+class TestTheDesk:
+    def test_shows_what_rests_and_lets_a_lead_have_it_called_again(self, model: Control, ada: User) -> None:
+        kind = kept.kinds()[suggestions.NAME]
+        kept.put(kept.Question(kind, ada.pk, {}), "x", at=timezone.now())
+        for person in (1, 2, 3):
+            failing.note_failure("assistant", person_id=person, code="503", at=timezone.now())
+        lead = UserFactory.create(user_type=UserType.STAFF, is_staff=True, is_superuser=True)
+        desk, path = signed(lead), "/admin/second-bests/"
+        assert "not for everybody" in desk.get(path).content.decode()
+        desk.post(path, {"action": "call_again", "about": "assistant"})
+        assert not ServiceFailure.objects.exists()
+        (answers,) = desk.get("/api/v1/second-bests/").json()["answers"]
+        assert (answers["kind"], answers["size"]) == (suggestions.NAME, 1)
+        assert post(desk, "second-bests/", person_id=ada.pk + 1).json() == {"forgotten": 0}
+        assert post(desk, "second-bests/", person_id=ada.pk).json() == {"forgotten": 1}
+        assert desk.post(path, {"action": "nonsense"}).status_code == 403
+        lines = History.objects.filter(object_type="second best").order_by("id")
+        assert [(line.action, line.object_id, line.to_state) for line in lines] == [
+            ("service_reset", "assistant", "3"), ("answers_forgotten", "all", "1"),
+        ]  # fmt: skip
+
+
 class TestTheQueue:
     def test_p9_starves_nothing_low_and_waits_for_no_service_that_is_down(
         self, provider: Control, monkeypatch: pytest.MonkeyPatch
