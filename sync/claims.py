@@ -106,8 +106,9 @@ SELECT person_id FROM asked CROSS JOIN LATERAL (
     ORDER BY next_attempt_at LIMIT %(limit)s) AS due
 ORDER BY next_attempt_at LIMIT %(limit)s
 """
+# When a session of another role began is told to members of that role alone; one that cannot be told apart counts as alive.
 _IS_GONE = """NOT EXISTS (SELECT FROM pg_stat_activity AS alive
-    WHERE alive.pid = sync_batch.pid AND alive.backend_start = sync_batch.backend_start)"""
+    WHERE alive.pid = sync_batch.pid AND coalesce(alive.backend_start = sync_batch.backend_start, true))"""
 # A server that went down took its sessions with it: no worker died of what it was doing.
 _FORGET_OF_DEAD_SERVER = f"DELETE FROM sync_batch WHERE server_start <> pg_postmaster_start_time() AND {_IS_GONE}"
 _SPLIT = f"""

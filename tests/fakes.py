@@ -35,6 +35,11 @@ def database_url() -> str:
     return f"postgresql://{s['USER']}:{s['PASSWORD']}@{s['HOST']}:{s['PORT']}/{s['NAME']}"
 
 
+def database_url_of(role: str) -> str:
+    """Give the URL by which another role signs in to the test's database."""
+    return database_url().replace(f"//{connection.settings_dict['USER']}:", f"//{role}:", 1)
+
+
 def sql(statement: str, *words: Any) -> list[tuple[Any, ...]]:
     """Run one statement on Django's connection, past every model; give its rows."""
     with connection.cursor() as cursor:

@@ -8,16 +8,17 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.core.checks import run_checks
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from interventions.models import History, Intervention
-from sync import tasks
+from sync import claims, delivery, tasks
 from tests import fakes
 from tests.factories import Cast, trouble
 from therapists import erasure, operations
-from therapists.models import Enrollment
+from therapists.models import Enrollment, Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -51,6 +52,20 @@ def as_the_role(role: str = APP) -> Iterator[None]:
         yield
     finally:
         fakes.sql("RESET ROLE")
+
+
+@contextmanager
+def signed_in_as(role: str) -> Iterator[None]:
+    """Let this thread's connection be one that the role itself opened."""
+    own = connection.settings_dict["USER"]
+    fakes.sql(f"ALTER ROLE {role} PASSWORD '{connection.settings_dict['PASSWORD']}'")
+    connection.close()
+    connection.settings_dict["USER"] = role
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["USER"] = own
 
 
 WRITES = (
@@ -129,6 +144,37 @@ class TestTheRole:
                 with pytest.raises(psycopg.Error):
                     own.execute(statement)
         assert History.objects.filter(actor="user:1").count() == 1
+
+
+class TestTheLogin:
+    def test_of_the_workers_drains_sweeps_and_audits(self, grants: None, cast: Cast) -> None:
+        fakes.settled()
+        Enrollment.objects.filter(user=cast.ada).update(bio="Owed to the worker.")
+        with fakes.asleep():
+            Profile.objects.filter(user=cast.ben).update(bio="Drifted.")
+        with signed_in_as(WORKER):
+            assert fakes.sql("SELECT session_user::text, current_user::text") == [(WORKER, WORKER)]
+            assert delivery.drain().failed == 0
+            for task in (tasks.sweep, tasks.audit, tasks.audit_recent, tasks.link, tasks.advance_runs, tasks.prune):
+                task()
+            delivery.drain()
+        assert fakes.states(cast.ada.pk)["therapist_profiles"] == "in_sync"
+        assert Profile.objects.get(user=cast.ben).bio == Enrollment.objects.get(user=cast.ben).bio
+
+    def test_of_the_web_takes_no_living_worker_for_a_dead_one(self, grants: None, cast: Cast) -> None:
+        """Also where nobody granted it to see when another role's session began."""
+        fakes.sql(f"REVOKE pg_read_all_stats FROM {APP}")
+        fakes.sql(f"ALTER ROLE {WORKER} PASSWORD '{connection.settings_dict['PASSWORD']}'")
+        with psycopg.connect(fakes.database_url_of(WORKER), autocommit=True) as worker:
+            worker.execute(
+                "INSERT INTO sync_batch (pid, backend_start, server_start, people, deaths) SELECT pid, backend_start,"
+                " pg_postmaster_start_time(), %s, 1 FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+                [[cast.ada.pk]],
+            )
+            with signed_in_as(APP):
+                assert claims.take_up_abandoned() is None
+        with signed_in_as(APP):
+            fakes.wait_until(lambda: claims.take_up_abandoned() is not None, what="the session has ended")
 
 
 class TestTheCheck:
