@@ -116,7 +116,7 @@ def test_a_tag_that_is_none_of_ours_is_refused_with_what_stands_there(ada: Clien
     assert conflicts(patched(ada, tag, bio="Mine.")) == {"bio": ("Mine.", "Twelve years with couples.")}
 
 
-@pytest.mark.parametrize("tag", ["", "1-1", '"open', '"1-1" "2-2"'])
+@pytest.mark.parametrize("tag", ["", "1-1", '"open', '"1-1" "2-2"', "*\x85", "\xa0*", '"1-1"\xa0,"2-2"'])
 def test_rubbish_is_no_tag(ada: Client, tag: str) -> None:
     answer = patched(ada, tag, bio="Mine.")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_if_match")

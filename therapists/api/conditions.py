@@ -10,7 +10,7 @@ from interventions.api.problems import MEDIA_TYPE, Problem
 from interventions.api.serializers import ProblemSerializer
 from therapists.versions import UNKNOWN, ChangedMeanwhile, Version
 
-_LIST = re.compile(r'(?:W/)?"[!#-~]*"(?:\s*,\s*(?:W/)?"[!#-~]*")*')
+_LIST = re.compile(r'(?:W/)?"[!#-~]*"(?:[ \t]*,[ \t]*(?:W/)?"[!#-~]*")*')
 PATTERN = rf"^(?:\*|{_LIST.pattern})$"
 _ONE = re.compile(r'(?:W/)?"[!#-~]*"')
 CHANGED = "changed_since"
@@ -29,7 +29,7 @@ STALE: dict[Any, Any] = {
 
 def seen(request: Request) -> Version | None:
     """Read which version the caller has seen; None: they do not say. Raises Problem (400) for what is no entity tag."""
-    given = request.headers.get("If-Match", "*").strip()
+    given = request.headers.get("If-Match", "*").strip(" \t")
     if given == "*":
         return None
     if not _LIST.fullmatch(given):
