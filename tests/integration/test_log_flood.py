@@ -85,8 +85,10 @@ def test_p9_a_report_reads_no_more_of_the_log_where_much_is_open(transactional_d
         " SELECT 'import', n::text, 'no profile' FROM generate_series(100, 2099) AS n"
     )
     with transaction.atomic():
+        # What the session read before and has not told the statistics yet is counted, too.
+        before = fakes.sql(read, "manual_intervention_log")[0][0]
         assert log_manual_intervention_needed(operation="import", entity_id="last", error="no profile")
-        assert fakes.sql(read, "manual_intervention_log")[0][0] < 100
+        assert fakes.sql(read, "manual_intervention_log")[0][0] - before < 100
 
 
 def test_p9_many_failures_handed_over_at_once_share_their_commits(transactional_db: None) -> None:
