@@ -15,7 +15,7 @@ from typing import TextIO
 
 from django.conf import settings
 
-from config import processes
+from config import processes, stand_ins
 from config.embedded.lock import hold, hold_servers
 from config.embedded.places import EmbeddedServerError, database_url, is_free, redis_url
 from config.embedded.program import Program, folder, guard_command, start_guarded
@@ -23,7 +23,7 @@ from config.embedded.running import database_answers, redis_answers
 from config.logfollower import LogFollower
 
 EVERYTHING = ("web", "events", "worker", "beat")
-SINGLE = ("beat",)  # two of them would ring every bell twice
+SINGLE = ("beat", stand_ins.ROLE)  # two of them would ring every bell twice, or stand at two addresses
 SERVICES_SECONDS = 60
 APPLICATION_SECONDS = 60
 PATIENCE_SECONDS = 15
@@ -74,7 +74,8 @@ class Launcher:
         needs_servers = not (settings.DATABASE_URL_GIVEN and settings.REDIS_URL_GIVEN)
         if needs_servers:
             self.locks.append(hold_servers(settings.VAR_DIR))
-        application = [processes.application(role, self._take_number(role)) for role in EVERYTHING]
+        roles = [*([stand_ins.ROLE] if settings.STOOD_IN_FOR else []), *EVERYTHING]
+        application = [processes.application(role, self._take_number(role)) for role in roles]
         self._refuse_taken_ports(EVERYTHING)
         mark = self._serve(application)
         self._say("Bringing the database up to date …")
@@ -97,6 +98,8 @@ class Launcher:
 
     def run_one(self, role: str) -> None:
         """Run one process in the foreground; it heals by itself, so servers that stay away are not waited for for ever."""
+        if role == stand_ins.ROLE and not settings.STOOD_IN_FOR:
+            raise LaunchError("Nothing stands in for a service here: DEBUG or DEMO is off, or each has its address.")
         number = self._take_number(role)
         self._refuse_taken_ports([role])
         try:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from django.conf import settings
 
+from config import stand_ins
 from config.embedded import postgres, valkey
 from config.embedded.program import Program, folder, guard_command
 
 HOST = "127.0.0.1"
 SERVICES = ("postgres", "valkey")
+UNPREPARED = (*SERVICES, stand_ins.ROLE)  # they wait for no table
 # They restart when they die, for ever; a start that fails at once is tried again after 1, 2, 3 … seconds.
 PROGRAM_SECTION = """\
 [program:{name}]
@@ -31,8 +33,8 @@ stdout_logfile_backups=2
 environment={environment}
 """
 # A group ends together, the last group first: the servers outlive those who use them.
-GROUPS = {"services": SERVICES, "application": ("worker", "beat", "web", "events")}
-PRIORITIES = {"postgres": 10, "valkey": 10, "worker": 20, "beat": 20, "web": 30, "events": 30}
+GROUPS = {"services": SERVICES, "outside": (stand_ins.ROLE,), "application": ("worker", "beat", "web", "events")}
+PRIORITIES = {"postgres": 10, "valkey": 10, stand_ins.ROLE: 15, "worker": 20, "beat": 20, "web": 30, "events": 30}
 
 
 def services() -> list[Program]:
@@ -46,8 +48,11 @@ def services() -> list[Program]:
 
 
 def application(role: str, number: int) -> Program:
-    """Give a process of Keepwell itself."""
+    """Give a process of Keepwell itself, or the one that stands in for the demo's services."""
     celery = (_script("celery"), "--quiet", "-A", "config")
+    if role == stand_ins.ROLE:
+        names, key = settings.STOOD_IN_FOR, settings.SECRET_KEY
+        return stand_ins.prepared(settings.VAR_DIR, settings.BASE_DIR, names, key, sys.executable)
     if role == "web":
         return Program(role, _web(), number=number)
     if role == "events":
@@ -107,7 +112,7 @@ def supervisor_log() -> Path:
 
 
 def _section(program: Program, mark: Path) -> str:
-    command = program.guarded(settings.VAR_DIR, after=None if program.role in SERVICES else mark)
+    command = program.guarded(settings.VAR_DIR, after=None if program.role in UNPREPARED else mark)
     return PROGRAM_SECTION.format(
         name=program.name,
         command=_escaped(shlex.join(command)),

@@ -7,7 +7,7 @@ from typing import Any
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from config import declared, embedded
+from config import declared, embedded, stand_ins
 from config.accounts import *
 from config.declared import *
 
@@ -17,6 +17,10 @@ SECRET_KEY = declared.SECRET_KEY or embedded.secret_key(VAR_DIR, required=not DE
 DATABASE_URL_GIVEN, REDIS_URL_GIVEN = bool(declared.DATABASE_URL), bool(declared.REDIS_URL)
 DATABASE_URL = declared.DATABASE_URL or embedded.database_url(VAR_DIR)
 REDIS_URL = declared.REDIS_URL or embedded.redis_url(VAR_DIR)
+# In the demo alone: what no address is given for is stood in for, once a copy has been started here.
+STOOD_IN_FOR = stand_ins.wanted(globals())
+STAND_INS = stand_ins.addresses(VAR_DIR, STOOD_IN_FOR)
+globals().update(stand_ins.configured(STAND_INS, SECRET_KEY))
 
 IS_WORKER = Path(sys.argv[0]).name == "celery" or "celery" in sys.argv[:2]
 DATABASES: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""The drill: break one target on purpose, watch an intervention come, mend it, watch it go. Development only."""
+"""The drill: break one place on purpose, watch an intervention come, mend it, watch it go. Development only."""
 
 import os
 import subprocess
@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
+from therapists import outages
 from therapists.mirrors import PROFILES
+from therapists.outages import DemoService
 
 CONSTRAINT = "keepwell_drill_refuse"
 COLUMN, RENAMED = "bio", "bio_renamed_by_drill"
@@ -54,30 +56,53 @@ class _Way:
 
 
 def faults() -> list[Fault]:
-    """List every fault with its state, read from the database's catalogs now."""
+    """List every fault of the profile table with its state, read from the database's catalogs now."""
     return [Fault(name, way.title, way.explanation, way.is_on()) for name, way in _WAYS.items()]
 
 
+def services() -> list[DemoService]:
+    """List the demo's outside services, each as it is now; none outside the demo."""
+    return outages.services()
+
+
+def names() -> list[str]:
+    """List all that may be broken: faults of the table, and services as in `listing:hang`."""
+    return [*_WAYS, *outages.names()]
+
+
 def break_target(name: str) -> None:
-    """Bring the fault about; nothing happens where it is. Raises UnknownFault, DrillForbidden and DrillBlocked."""
-    way = _way(name)
+    """
+    Bring the fault about; nothing happens where it is. A service then fails in this way instead of another.
+
+    Raises UnknownFault, DrillForbidden, DrillBlocked and ServiceAway.
+    """
+    if ":" not in name or not outages.knows(name):
+        way = _way(name)
     if not settings.DEBUG:
         raise DrillForbidden(DrillForbidden.__doc__)
-    if not way.is_on():
+    if ":" in name:
+        outages.break_service(name)
+    elif not way.is_on():
         way.begin()
 
 
 def mend(name: str) -> None:
-    """Take the fault away; nothing happens where there is none. Raises UnknownFault and DrillBlocked."""
+    """Take the fault away; nothing happens where there is none. Raises UnknownFault, DrillBlocked and ServiceAway."""
+    if outages.knows(name):
+        outages.mend_service(name)
+        return
     way = _way(name)
     if way.is_on():
         way.end()
 
 
 def mend_all() -> None:
-    """Take every fault away, those first that hold the table."""
+    """Take every fault away, those first that hold the table, and mend every service that is there."""
     for name in sorted(_WAYS, key=lambda name: name not in _LOCKS):
         mend(name)
+    for service in outages.services():
+        if service.is_on:
+            outages.mend_service(service.name)
 
 
 def hold(name: str) -> None:

@@ -21,6 +21,7 @@ from config.embedded.account import account
 from config.embedded.places import Place, replace_text
 from config.embedded.postgres import installations
 from config.embedded.running import database_answers, redis_answers
+from config.launcher import answers
 from tests.processes import ROLES, Copy, is_alive, until
 
 EVENTS = "/api/v1/events/"
@@ -73,6 +74,7 @@ class TestCopyOfKeepwell:
             assert stream.readline() == b"retry: 1000\n"
 
     def names_its_processes(self, copy: Copy) -> None:
+        assert copy.pid("stand-ins") is None, "nothing stands in for a service where there is no demo"
         words = {"postgres": "postgres", "valkey": "valkey", "web": "granian", "events": "uvicorn"}
         for role in ROLES:
             pid = copy.pid(role)
@@ -192,6 +194,27 @@ class TestOneProcess:
             for one in (first, second, third):
                 if one.launcher and one.launcher.poll() is None:
                     one.stop(signal.SIGTERM)
+
+    def test_of_stand_ins_is_for_the_demo_alone_and_listens_where_the_settings_say(self, copy: Copy) -> None:
+        refused = copy.run("--only", "stand-ins")
+        assert (refused.returncode, "DEMO is off" in refused.stderr) == (1, True)
+        copy.is_demo, copy.settings = True, {"SMS_URL": "https://sms.example"}
+        copy.start("--only", "services", until_said="servers are ready")
+        beside = Copy(copy.var_dir, port=copy.port, is_demo=True, settings=copy.settings)
+        try:
+            beside.start("--only", "stand-ins", until_said="")
+            until(lambda: copy.pid("stand-ins") is not None, seconds=30)
+            told = copy.manage(
+                "shell", "--no-imports", "-c", "from django.conf import settings as s; print(s.LISTING_URL, s.SMS_URL)"
+            )
+            listing, sms = told.split()
+            assert sms == "https://sms.example"
+            until(lambda: answers(listing), seconds=30)
+            assert beside.stop() == 0
+            until(lambda: not answers(listing), seconds=30)
+        finally:
+            if beside.launcher and beside.launcher.poll() is None:
+                beside.stop(signal.SIGTERM)
 
     def test_of_services_has_nothing_to_do_when_servers_are_named(
         self, copy: Copy, monkeypatch: pytest.MonkeyPatch

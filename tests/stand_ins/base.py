@@ -24,9 +24,10 @@ request and is not used up is taken; without one all is well. A step:
      "body": "…"}             of `bad_body` (absent: half an object of JSON) and `status`
 
 `lost` takes effect and cuts the connection without an answer; `reset` cuts it before anything. A key that took effect
-before is answered as it was then and has no second effect. `GET /_control/` gives `{"received": [...], "effects": [...],
-"script": [...]}`; `DELETE /_control/` forgets all three. Received: `{at, method, path, headers (names in lower case),
-body (text), key, did}`; effects: `{key, path, body}`, in the order in which they were taken.
+before is answered as it was then and has no second effect. `/_control/script` gives the script alone; `GET /_control/`
+gives `{"received": [...], "effects": [...], "script": [...]}`; `DELETE /_control/` forgets all three. Received: `{at,
+method, path, headers (names in lower case), body (text), key, did}`; effects: `{key, path, body}`, in the order in which
+they were taken.
 """
 
 import json
@@ -147,6 +148,8 @@ class StandIn(ThreadingHTTPServer):
                 self.memory = _Memory()
                 self.protocol.forget()
             memory = self.memory
+            if request.path == f"{CONTROL}script":
+                return Answer(200, {"script": [dict(step) for step in memory.script]})
             told = {"received": memory.received, "effects": memory.effects, "script": memory.script}
             # A copy: it is written out without the lock.
             return Answer(200, json.loads(json.dumps(told)))

@@ -1,4 +1,4 @@
-"""The drill's page: break a place on purpose, see what happens, mend it. In development only."""
+"""The drill's page: break a place or a service on purpose, see what happens, mend it. In development only."""
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -7,8 +7,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from therapists import drill
+from therapists import drill, outages
 from therapists.roles import LEAD
+
+BROKEN = "Broken, until you mend it. Now edit a therapist."
+BROKEN_SERVICE = "Broken, until you mend it. Now look at the front page, at Targets and at Health."
 
 
 def may_drill(request: HttpRequest) -> bool:
@@ -34,9 +37,10 @@ def _page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         _change(request)
         return HttpResponseRedirect(reverse("drill"))
-    faults = drill.faults()
+    faults, services = drill.faults(), drill.services()
     context = admin.site.each_context(request) | {
-        "title": "Drill", "faults": faults, "is_anything_broken": any(fault.is_on for fault in faults),
+        "title": "Drill", "faults": faults, "services": services, "ways": outages.WAYS.values(),
+        "is_anything_broken": any(fault.is_on for fault in faults) or any(service.is_on for service in services),
     }  # fmt: skip
     return TemplateResponse(request, "admin/therapists/drill.html", context)
 
@@ -46,7 +50,7 @@ def _change(request: HttpRequest) -> None:
     try:
         if action == "break":
             drill.break_target(name)
-            messages.warning(request, "Broken, until you mend it. Now edit a therapist.")
+            messages.warning(request, BROKEN_SERVICE if ":" in name else BROKEN)
         elif action == "mend":
             drill.mend(name)
             messages.success(request, "Mended. What was owed follows by itself; look at the inbox.")
@@ -57,5 +61,5 @@ def _change(request: HttpRequest) -> None:
             messages.error(request, "Nothing was asked for, so nothing was changed.")
     except drill.UnknownFault:
         messages.error(request, "There is no such fault; nothing was changed.")
-    except drill.DrillBlocked as blocked:
+    except (drill.DrillBlocked, outages.ServiceAway) as blocked:
         messages.error(request, str(blocked))

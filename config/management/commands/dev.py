@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
+from config import stand_ins
 from config.launcher import EVERYTHING, Launcher, LaunchError, database_in_use, redis_in_use
 
 
@@ -20,7 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument("--only", choices=[*EVERYTHING, "services"], help="run this one in the foreground")
+        parser.add_argument(
+            "--only", choices=[*EVERYTHING, "services", stand_ins.ROLE], help="run this one in the foreground"
+        )
         parser.add_argument("--env", action="store_true", help="print the addresses of the servers in use and end")
         parser.add_argument("--prepare", action="store_true", help="bring the database up to date and end")
         parser.add_argument(
