@@ -7,7 +7,7 @@ RUNTIME = $(VENV)/.runtime-installed
 DEVELOPMENT = $(VENV)/.development-installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test verify coverage lock screenshots mutants storm state-machine fuzz clean
+.PHONY: help run test verify coverage lock screenshots mutants storm state-machine fuzz vendor clean
 
 help:
 	@echo 'make run          run Keepwell: http://127.0.0.1:8000/ (PORT=..., VAR_DIR=..., DEMO=0; Ctrl-C stops it)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make storm        kill real processes and servers beside writers, and count what is lost (STORM_KILLS=2000)'
 	@echo 'make state-machine  play every order of events against the engine (STATE_MACHINE_EXAMPLES=1000)'
 	@echo 'make fuzz         ask everything of the API for what schemathesis makes up, as every role (FUZZ_EXAMPLES=100)'
+	@echo 'make vendor       fetch the one vendored script anew by npm (VERSION=8.0.4 another one) and record its hash'
 	@echo 'make clean        remove the virtual environment and caches; var/ (data) stays'
 
 # One simple command, so that make starts it without a shell between: who kills make stops Keepwell.
@@ -79,6 +80,9 @@ state-machine: $(DEVELOPMENT)
 
 fuzz: $(DEVELOPMENT)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} $(BIN)/python -m pytest tests/contract/test_fuzzing.py -q -s -p no:randomly
+
+vendor: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.vendor
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -98,6 +98,35 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("DELETE", "/api/v1/auth/session/", None, (401, 204, 204, 204, 204, 204, 204, 204)),
     ("DELETE", "/api/v1/auth/sessions/", None, (401, 204, 204, 204, 204, 204, 204, 204)),
 ]
+# The pages of people's own: what is sent by POST (None: the page is looked at), and the status for each of WHO. 303 leads
+# whoever is not signed in to where they do that, and whoever pressed something back to the page that says what came of it.
+LED = (303, 303, 303, 303, 303, 303, 303, 303)
+OPEN = (200, 200, 200, 200, 200, 200, 200, 200)
+OWN = (303, 200, 200, 200, 200, 200, 200, 200)
+THERAPISTS = (303, 303, 303, 404, 404, 404, 404, 404)
+ME: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
+    ("/", None, LED),
+    *((f"/me/{page}", None, OWN)
+      for page in ("", "data/", "queue/", "bookings/", "credits/", "account/", "account/leave/")),
+    ("/me/", {"bio": "mine", "was_bio": "-"}, THERAPISTS),
+    ("/me/picture/remove/", {}, THERAPISTS),
+    # No file.
+    ("/me/picture/", {}, (303, 400, 400, 404, 404, 404, 404, 404)),
+    ("/me/data/", {}, THERAPISTS),
+    ("/me/bookings/{booking}/confirm/", {"once": "{key}"}, (303, 404, 303, 404, 404, 404, 404, 404)),
+    ("/me/bookings/{booking}/cancel/", {"once": "{key}"}, (303, 404, 303, 404, 404, 404, 404, 404)),
+    # Not their password.
+    ("/me/account/password/", {"password": "not this"}, (303, 400, 400, 400, 400, 400, 400, 400)),
+    # Whoever works at the desk leaves that first.
+    ("/me/account/leave/", {"password": "not this"}, (303, 400, 400, 400, 409, 409, 409, 409)),
+    ("/me/account/sessions/", {"others": "yes"}, LED),
+    ("/me/sign-out/", {}, LED),
+    ("/me/sign-in/", None, (200, 303, 303, 303, 303, 303, 303, 303)),
+    ("/me/sign-in/code/", None, LED),
+    ("/me/sign-in/address/", None, LED),
+    ("/me/password/", None, OPEN),
+    ("/me/password/new/", None, LED),
+]  # fmt: skip
 # Open to everybody, and tested where they are told; PUT of an avatar needs a file and is tested with the avatar.
 ELSEWHERE = {"POST /api/v1/auth/session/", "PUT /api/v1/therapists/me/avatar/"}
 
@@ -232,6 +261,12 @@ def page() -> str:
     for method, address, _, statuses in API:
         told = " | ".join(WORDS.get(status, str(status)) for status in statuses)
         lines.append(f"| `{method} {address.replace(str(uuid.UUID(int=1)), '{none}')}` | {told} |")
+    lines += [*OF_PAGES, "| | " + " | ".join(WHO) + " |", "|---|" + "---|" * len(WHO)]
+    for address, sent, statuses in ME:
+        told = " | ".join(
+            {303: "led on", 200: "yes"}.get(status) or WORDS.get(status, str(status)) for status in statuses
+        )
+        lines.append(f"| `{address}`{'' if sent is None else ' (sent)'} | {told} |")
     lines += [*MIDDLE, "| | button | " + " | ".join(DESK) + " |", "|---|---|" + "---|" * len(DESK)]
     for address, least in LOOKS.items():
         lines.append(f"| `{address}` | look | {_marks(least)} |")
@@ -261,6 +296,12 @@ learn nothing: it is *not there*, as if it had never been. *Sign in* is 401, *re
 somebody who may, and finds that there is nothing to be done. Of `/me/` each has their own, and staff have none. Signing in is open to
 everybody, and an avatar is sent by its therapist. `/metrics` asks for no person: it is for this machine, or for whoever has
 `METRICS_TOKEN`.
+""".splitlines()
+OF_PAGES = """
+## People's own pages
+
+Nobody's address names a person: each sees and changes their own, and of another's booking there is nothing. *Led on* is
+303, to signing in or to the page that says what came of it; *(sent)* is a form. 400 and 409 are forms that say nothing, or what somebody may not.
 """.splitlines()
 MIDDLE = """
 ## The desk

@@ -123,6 +123,7 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Ask who calls and whether they may; only then look at a key."""
         super().initial(request, *args, **kwargs)
+        keys.refuse_misdirected(request, is_strict=self.key is Key.REQUIRED)
         name, key = str(request.method).lower(), self.key_to(request.method)
         if request.method in SAFE_METHODS or key is Key.IGNORED or name not in self.http_method_names:
             return

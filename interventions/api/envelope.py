@@ -67,12 +67,24 @@ def sentence(standing: Standing) -> str:
     synced, total = standing.synced, standing.total
     if synced == total:
         return "Everything is up to date."
+    if stuck := sum(t.state in STUCK for t in standing.targets if not t.is_synced):
+        return _stuck(synced, total, stuck)
     if total == 1:
         return "The one other place is not up to date yet; it follows by itself."
     if not synced:
         return f"None of {_word(total)} places is up to date yet; they follow by themselves."
     verb = "is" if synced == 1 else "are"
     return f"{_word(synced).capitalize()} of {_word(total)} places {verb} up to date; the rest follow by themselves."
+
+
+def _stuck(synced: int, total: int, stuck: int) -> str:
+    """Say it where something does not follow by itself: whoever waits for it would wait for staff."""
+    if total == 1:
+        return "The one other place is not up to date, and does not follow by itself: our staff have been told."
+    verb = "is" if synced == 1 else "are"
+    needs = f"{_word(stuck)} {'needs' if stuck == 1 else 'need'} our staff, who have been told"
+    rest = "." if stuck == total - synced else ", and the rest follow by themselves."
+    return f"{_word(synced).capitalize()} of {_word(total)} places {verb} up to date; {needs}{rest}"
 
 
 def answered(

@@ -28,6 +28,8 @@ LONGEST = 200
 KEYED = Counter(
     "keepwell_keyed_answers", "Answers to requests with an idempotency key, by what became of them.", ["outcome"]
 )
+# Whose the page is that sends this, and that it waited in a browser before it was sent.
+FOR_PERSON, FROM_QUEUE = "X-Person", "X-Queued"
 # What a stored answer keeps of its headers; the others belong to the connection or are the same for all.
 KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 # Visible ASCII as it is; or the quoted string of a structured field, in which quotes and backslashes are escaped.
@@ -62,6 +64,22 @@ def asked(request: Request, *, is_required: bool) -> Asked | None:
     match = request.resolver_match
     route = str(match.route) if match else request.path
     return Asked(int(request.user.pk), key, str(request.method), f"/{route}", _digest(request))
+
+
+def refuse_misdirected(request: Request, *, is_strict: bool) -> None:
+    """
+    Refuse what a page sends for somebody else than who is signed in by now, and what waited though it must be exact.
+
+    Another tab of the same browser may have signed somebody else in, whose cookie the page's request then carries.
+    Raises Problem (409).
+    """
+    meant_for = request.headers.get(FOR_PERSON)
+    if meant_for is not None and meant_for != str(request.user.pk or ""):
+        raise Problem(409, "other_person", "Somebody else is signed in by now. Nothing was changed.")
+    if is_strict and FROM_QUEUE in request.headers:
+        raise Problem(
+            409, "strict_not_queued", "This must be exact, so it is never kept for later. Nothing was changed."
+        )
 
 
 def awaited(asked: Asked, found: Kept | None) -> Kept:

@@ -14,7 +14,7 @@ from tests.processes import Copy
 
 PASSWORD = "keepwell-in-development"
 DOORS = ("/me/sign-in/", "/me/password/")
-PAGES = ("/me/", "/me/data/", "/me/bookings/", "/me/credits/", "/me/account/", "/me/account/leave/")
+PAGES = ("/me/", "/me/data/", "/me/bookings/", "/me/credits/", "/me/account/", "/me/account/leave/", "/me/queue/")
 NARROWEST, NARROW, WIDE = 320, 390, 1280
 
 
@@ -55,7 +55,7 @@ def test_the_pages_keep_nobody_out(page: Page) -> None:
     page.goto("/me/")
     page.get_by_label("Years of experience").fill("200")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert").first).to_be_focused()
+    expect(page.get_by_label("Years of experience")).to_be_focused()
     troubles += faults(page)
     assert not troubles, "\n".join(map(str, troubles))
 
@@ -79,10 +79,11 @@ def test_a_picture_is_shown_before_it_is_sent_and_refused_in_place(page: Page) -
     file = page.get_by_label("New picture")
     file.set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": b"no picture"})
     page.get_by_role("button", name="Use this picture").click()
-    expect(page.locator("#image-error")).to_be_visible()
     expect(file).to_be_focused()
+    expect(file).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#image-refused")).to_contain_text("image")
     file.set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": picture()})
     expect(page.get_by_alt_text("Your new picture, not saved yet")).to_be_visible()
     page.get_by_role("button", name="Use this picture").click()
-    expect(page.get_by_role("status")).to_contain_text("Your picture is saved.")
+    expect(page.locator("sync-button[file] .sync-said")).to_contain_text("Saved.")
     expect(page.get_by_alt_text("Your picture as it is now")).to_be_visible()

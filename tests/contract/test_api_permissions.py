@@ -14,7 +14,7 @@ from django.utils import timezone
 from interventions import causes
 from interventions.models import Cause, Intervention, KeyedRequest, RetryRun
 from tests import appointments, fakes
-from tests.authorization import API, ELSEWHERE, PAGE, WHO, page
+from tests.authorization import API, ELSEWHERE, ME, PAGE, WHO, page
 from tests.factories import Cast, UserFactory
 from therapists.models import Booking, Enrollment, Status, User, UserType
 from therapists.roles import LEAD, OPERATOR, READ_ONLY
@@ -50,6 +50,35 @@ def test_each_reaches_what_is_theirs_and_nothing_else(
             Intervention.objects.all().delete()
             Cause.objects.all().delete()
             KeyedRequest.objects.all().delete()
+
+
+@pytest.mark.parametrize(("address", "sent", "statuses"), ME, ids=lambda v: v if isinstance(v, str) else "")
+def test_each_reaches_their_own_pages_and_nobody_elses(
+    address: str, sent: dict[str, str] | None, statuses: tuple[int, ...], cast: Cast
+) -> None:
+    for who, status in zip(WHO, statuses, strict=True):
+        named = address.format(booking=booked(cast).pk if "{booking}" in address else 0)
+        client = Client()
+        if (person := caller(who, cast)) is not None:
+            client.force_login(person)
+        key = str(uuid.uuid4())
+        form = None if sent is None else {name: value.format(key=key) for name, value in sent.items()}
+        answer = client.get(named) if form is None else client.post(named, form)
+        assert answer.status_code == status, f"{who}: {answer.status_code}"
+        if who == "anonymous" and "/sign-in/" in answer.get("Location", ""):
+            assert answer.content == b""
+        with fakes.asleep():
+            Booking.objects.all().delete()
+
+
+def test_every_page_of_people_stands_in_the_table() -> None:
+    found = {
+        re.sub(r"<[^>]+>", "{booking}", f"/{pattern.pattern}" + str(inner.pattern))
+        for pattern in get_resolver().url_patterns
+        if isinstance(pattern, URLResolver) and str(pattern.pattern) == "me/"
+        for inner in pattern.url_patterns
+    }
+    assert found == {address for address, _, _ in ME if address.startswith("/me/")}
 
 
 def expect(status: int, who: str, method: str, address: str, body: object, cast: Cast) -> None:

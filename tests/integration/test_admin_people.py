@@ -190,7 +190,7 @@ class TestSaves:
             said = saved(desk, row, filled(desk, row, bio="Fourteen years."))
         row.refresh_from_db()
         assert row.bio == "Fourteen years."
-        assert said == "Saved. Two of three places are up to date; the rest follow by themselves."
+        assert said == "Saved. Two of three places are up to date; one needs our staff, who have been told."
 
     def test_leave_alone_what_somebody_else_wrote_meanwhile(self, desk: Client, cast: Cast) -> None:
         row = Enrollment.objects.get(user=cast.ada)
@@ -267,7 +267,7 @@ class TestDecisions:
         with fakes.refusing("therapist_profiles", "verification_status = 'approved'"):
             answer = signed_in(lena).post(decision_of(row), {"decision": "reject", "reason": ""}, follow=True)
         said = [str(m) for m in answer.context["messages"]]
-        assert said == ["Rejected. Two of three places are up to date; the rest follow by themselves."]
+        assert said == ["Rejected. Two of three places are up to date; one needs our staff, who have been told."]
 
     def test_about_an_applicant_say_that_there_are_no_copies(self, lena: User) -> None:
         row = Enrollment.objects.create(email="new@example.org", full_name="Nia")

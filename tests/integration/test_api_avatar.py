@@ -100,7 +100,7 @@ def test_goes_away(ada: Client, cast: Cast) -> None:
 def test_stays_though_the_profile_table_refuses_it(ada: Client, cast: Cast) -> None:
     with fakes.refusing("therapist_profiles", "profile_image_url IS NULL"):
         body = sent(ada, picture()).json()
-        assert body["message"] == "Saved. Two of three places are up to date; the rest follow by themselves."
+        assert body["message"] == "Saved. Two of three places are up to date; one needs our staff, who have been told."
     cast.ada.refresh_from_db()
     assert cast.ada.avatar_url == body["data"]["avatar_url"]
 

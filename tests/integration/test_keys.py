@@ -354,3 +354,20 @@ class TestWhatIsKept:
         found = signed_in(lead).get("/health/").json()["parts"]["keys"]
         assert set(found) - {"title", "verdict", "says"} == {"rows", "bytes", "oldest_at", "unanswered", "is_too_many"}
         assert (found["unanswered"], found["is_too_many"], found["oldest_at"] is not None) == (1, False, True)
+
+
+def test_what_a_page_sends_for_somebody_else_than_who_is_signed_in_is_refused(ada: Client, person: User) -> None:
+    for whose, status in ((str(person.pk + 1), 409), ("", 409), (str(person.pk), 200)):
+        headers = {"X-Person": whose, "Idempotency-Key": str(uuid.uuid4())}
+        answer = ada.patch(ME, {"bio": f"For {whose}."}, "application/json", headers=headers)
+        assert (answer.status_code, answer.json().get("code")) == (status, None if status == 200 else "other_person")
+    assert ada.get("/api/v1/operations/mine/", headers={"X-Person": str(person.pk + 1)}).status_code == 409
+    assert Enrollment.objects.get(user=person).bio == f"For {person.pk}."
+
+
+def test_p6_what_waited_in_a_browser_is_refused_where_it_must_be_exact(ada: Client) -> None:
+    headers = {"X-Queued": "1", "Idempotency-Key": str(uuid.uuid4())}
+    for address in ("/api/v1/bookings/", "/api/v1/bookings/1/confirm/", "/api/v1/bookings/1/cancel/"):
+        answer = ada.post(address, {}, "application/json", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (409, "strict_not_queued"), address
+    assert ada.patch(ME, {"bio": "May wait."}, "application/json", headers=headers).status_code == 200

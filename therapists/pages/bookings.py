@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from interventions import idempotency
+from sync.integrations import sms
 from therapists import bookings
 from therapists.api.bookings import shown as told
 from therapists.bookings import BookingRefused
@@ -84,6 +85,7 @@ def _card(row: dict[str, Any], person_id: int, *, is_ahead: bool) -> dict[str, A
     return row | {
         "with": other or "Somebody who has no account any more",
         "is_asked_of_me": is_requested and is_therapist and is_ahead,
+        "may_remind": is_therapist and is_ahead and row["state"] == BookingState.CONFIRMED and sms.is_configured(),
         "may_cancel": is_ahead and row["state"] != BookingState.CANCELLED,
         "word": BookingState(row["state"]).label if is_ahead or not is_requested else "Never confirmed",
         "look": {"requested": "soon", "confirmed": "good", "cancelled": "plain"}[row["state"]],

@@ -1,5 +1,6 @@
 """What every page of a person's own shares: who may come, that nobody keeps it, and what is said where PostgreSQL is away."""
 
+import base64
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -11,6 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.crypto import salted_hmac
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
@@ -71,7 +73,18 @@ def shown(request: HttpRequest, template: str, here: str, *, status: int = 200, 
     """Give a page of somebody who is signed in; `here` names its place in the navigation."""
     if "is_therapist" not in words:
         words["is_therapist"] = Enrollment.objects.filter(user_id=person_of(request)).exists()
-    return render(request, f"therapists/{template}.html", words | {"here": here}, status=status)
+    told = {"here": here, "seal": seal_of(person_of(request))}
+    return render(request, f"therapists/{template}.html", words | told, status=status)
+
+
+def seal_of(person_id: int) -> str:
+    """
+    Give the key under which a browser seals what somebody pressed until it is sent: theirs alone, and always the same.
+
+    Only their own pages hold it, and no browser keeps those: after signing out, nothing there can be read.
+    """
+    digest = salted_hmac("keepwell.waits-in-the-browser", str(person_id), algorithm="sha256").digest()
+    return base64.b64encode(digest).decode()
 
 
 def done(request: HttpRequest, said: str, to: str, *, is_well: bool = True) -> HttpResponse:

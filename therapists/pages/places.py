@@ -82,7 +82,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show where somebody's data is; a POST brings every place in line now, within bounds."""
     person_id = person_of(request)
     if not Enrollment.objects.filter(user_id=person_id).exists():
-        return shown(request, "nothing", "places", is_therapist=False)
+        return shown(request, "nothing", "places", is_therapist=False, status=404 if request.method == "POST" else 200)
     if request.method == "POST":
         tried = with_graceful_degradation(
             lambda: operations.sync_all_therapist_data(person_id),

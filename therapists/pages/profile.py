@@ -5,8 +5,7 @@ from dataclasses import replace
 from django.conf import settings
 from django.contrib import messages
 from django.db import ProgrammingError
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from interventions.api.envelope import sentence
@@ -44,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 @own("POST")
 def set_avatar(request: HttpRequest) -> HttpResponse:
-    """Make the file sent the person's picture. A script is told in JSON where to go on, or what was wrong."""
+    """Make the file sent the person's picture."""
     file = request.FILES.get("image")
     if file is None:
         return _refused_picture(request, "Choose a picture first.")
@@ -55,8 +54,7 @@ def set_avatar(request: HttpRequest) -> HttpResponse:
         return _refused_picture(request, str(error))
     except Enrollment.DoesNotExist:
         return shown(request, "nothing", "profile", is_therapist=False, status=404)
-    answer = _said(request, row, "Your picture is saved.", [])
-    return JsonResponse({"location": reverse("own:profile")}) if _is_script(request) else answer
+    return _said(request, row, "Your picture is saved.", [])
 
 
 @own("POST")
@@ -128,7 +126,7 @@ def _shown(
         if row is None:
             row, version = _current(person_of(request))
     except Enrollment.DoesNotExist:
-        return shown(request, "nothing", "profile", is_therapist=False)
+        return shown(request, "nothing", "profile", is_therapist=False, status=404 if request.method == "POST" else 200)
     states = states_of(person_of(request))
     seen = version.tag if version else ""
     # After a refusal the form stays what it was: what others changed since it was opened is still seen as such.
@@ -154,13 +152,7 @@ def _current(person_id: int) -> tuple[Enrollment, Version | None]:
 
 
 def _refused_picture(request: HttpRequest, said: str) -> HttpResponse:
-    if _is_script(request):
-        return JsonResponse({"error": said}, status=REFUSED)
     return _shown(request, status=REFUSED, picture_error=said)
-
-
-def _is_script(request: HttpRequest) -> bool:
-    return request.headers.get("Accept", "").startswith("application/json")
 
 
 def _picture(row: Enrollment) -> str:

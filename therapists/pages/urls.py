@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from therapists.pages import account, bookings, credits, entrance, forgotten, places, profile
+from therapists.pages import account, bookings, credits, entrance, forgotten, places, profile, queue
 
 app_name = "own"
 urlpatterns = [
@@ -16,6 +16,7 @@ urlpatterns = [
     path("picture/", profile.set_avatar, name="picture"),
     path("picture/remove/", profile.remove_avatar, name="remove_picture"),
     path("data/", places.page, name="places"),
+    path("queue/", queue.page, name="queue"),
     path("bookings/", bookings.page, name="bookings"),
     path("bookings/<int:pk>/confirm/", bookings.confirm, name="confirm"),
     path("bookings/<int:pk>/cancel/", bookings.cancel, name="cancel"),

@@ -34,7 +34,7 @@ function announced() {
 }
 
 function picture(form) {
-  const input = form.elements.image, wrong = document.getElementById("image-error"), bar = form.querySelector("progress");
+  const input = form.elements.image, wrong = document.getElementById("image-error");
   const say = (text) => {
     wrong.textContent = text;
     wrong.hidden = !text;
@@ -53,54 +53,22 @@ function picture(form) {
     reader.addEventListener("load", () => preview(String(reader.result)));
     reader.readAsDataURL(file);
   });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (form.dataset.sent) return;
-    form.dataset.sent = "yes";
-    form.querySelector("button").classList.add("busy");
-    bar.hidden = false;
-    bar.value = 0;
-    upload(form, bar).then((to) => location.assign(to), (said) => {
-      say(said);
-      bar.hidden = true;
-      freed(form);
-      input.focus();
-    });
-  });
+  form.addEventListener("reset", () => { delete document.getElementById("portrait").dataset.held; });
 }
 
 function preview(address) {
   const now = document.getElementById("now"), image = new Image(112, 112);
-  image.addEventListener("load", () => now.replaceWith(image));
+  image.addEventListener("load", () => {
+    now.replaceWith(image);
+    // Nothing that the server shows takes its place before it is sent.
+    image.closest("[data-fresh]").dataset.held = "yes";
+  });
   image.id = "now";
   image.className = "picture new";
   image.alt = "Your new picture, not saved yet";
   image.src = address;
 }
 
-/* Gives where to go on; rejects with a sentence. */
-function upload(form, bar) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", form.action);
-    request.setRequestHeader("Accept", "application/json");
-    request.responseType = "json";
-    request.timeout = 60000;
-    request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) bar.value = 100 * event.loaded / event.total;
-    });
-    const unsure = () => reject("No answer came. Load the page to see whether your picture is saved, then try again.");
-    request.addEventListener("load", () => {
-      const told = request.response;
-      if (request.status === 200 && told?.location) resolve(told.location);
-      else if (told?.error) reject(told.error);
-      else unsure();
-    });
-    for (const kind of ["error", "timeout", "abort"]) request.addEventListener(kind, unsure);
-    request.send(new FormData(form));
-  });
-}
-
 pressedOnce();
 announced();
-document.querySelectorAll("form[data-upload]").forEach(picture);
+document.querySelectorAll("form[data-picture]").forEach(picture);
