@@ -11,8 +11,8 @@ import pytest
 from tests.storm.storm import CALM_SECONDS, Storm
 
 # `make storm` asks for many more.
-KILLS = int(os.environ.get("STORM_KILLS", "60"))
-CRASHES = int(os.environ.get("STORM_CRASHES", "5"))
+KILLS = int(os.environ.get("STORM_KILLS", "30"))
+CRASHES = int(os.environ.get("STORM_CRASHES", "3"))
 SEED = int(os.environ.get("STORM_SEED") or random.SystemRandom().randrange(10**6))
 EVERY_SECONDS = float(os.environ.get("STORM_EVERY_SECONDS", "0.5"))
 SECONDS = 2.5 * (KILLS + CRASHES)
