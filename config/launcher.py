@@ -84,7 +84,8 @@ class Launcher:
         mark.touch()
         self._wait("The web", self._web_answers, APPLICATION_SECONDS)
         self._say(f"Keepwell is ready: http://127.0.0.1:{settings.PORT}/ (Ctrl-C stops it; logs are in {self._logs})")
-        self._run_command("dev", "--sign-ins")
+        if settings.DEMO:
+            self._run_command("dev", "--sign-ins")
         self._stay()
 
     def run_services(self) -> None:
