@@ -17,6 +17,10 @@ ASSISTANT_SECRET = ENV.text("ASSISTANT_SECRET", "", "The bearer's token there.",
 ASSISTANT_MODEL = ENV.text("ASSISTANT_MODEL", "gpt-4o-mini", "Which of its models is asked.")
 SMS_URL = ENV.text("SMS_URL", "", "Takes short messages as JSON by POST: reminders, and what an applicant is told.")
 SMS_SECRET = ENV.text("SMS_SECRET", "", "The bearer's token there.", is_secret=True)
+SYNC_SERVICE_PROBE_SECONDS = ENV.number(
+    "SYNC_SERVICE_PROBE_SECONDS", 25, "A service that is left alone is asked again after so long at most, with one call.",
+    least=1,
+)  # fmt: skip
 SYNC_CALL_SECONDS = ENV.number("SYNC_CALL_SECONDS", 5, "Longest call to an outside service.", least=1, most=60)
 SYNC_CALL_LEASE_SECONDS = ENV.number(
     "SYNC_CALL_LEASE_SECONDS", 60, "After so long somebody else calls in place of a worker that says nothing.", least=10

@@ -24,6 +24,8 @@ class Limits:
     window_share: float = 0.5
     probe_seconds: float = 60
     probe_cap_seconds: float = 900
+    # So much of a wait for the next probe is waited, drawn anew for each.
+    probe_share: float = 1.0
     # Whoever asks for more is asked again after a day.
     throttled_cap_seconds: float = 86_400
     ramp_per_second: float = 5
@@ -184,7 +186,7 @@ def _probed(state: State, call: Call, at: dt.datetime, limits: Limits) -> State:
 
 def _opened(call: Call, at: dt.datetime, failures: int, wait: float, limits: Limits) -> State:
     asked = 0.0 if call.retry_after is None else _bounded(call.retry_after, limits)
-    probe_at = at + dt.timedelta(seconds=max(wait, asked))
+    probe_at = at + dt.timedelta(seconds=max(wait * limits.probe_share, asked))
     return State(
         Word.OPEN,
         since=at,

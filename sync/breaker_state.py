@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from random import uniform
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
@@ -21,6 +22,8 @@ from sync.stops import Breaker
 logger = logging.getLogger(__name__)
 
 Entity = tuple[int, str]  # person id, target
+# Of the wait for a service's next probe, which is a random part of the longest one.
+PROBE_LEAST_SHARE = 0.7
 _UNWELL = "word <> 'closed' OR failures > 0 OR recent <> '[]' OR throttled_until > %s"
 
 
@@ -44,15 +47,25 @@ class Admission:
         return not self.pauses.stops(person_id, target) and (state is None or breaker.admits(state, person_id, self.at))
 
 
-def limits() -> Limits:
-    """Give the thresholds from the settings."""
+def limits(target: str | None = None) -> Limits:
+    """
+    Give a target's thresholds from the settings.
+
+    A service's probe is one call, however many are owed: it is asked again soon, and never at the same beat as others,
+    so that one that came back is found within half a minute.
+    """
+    longest, share = settings.SYNC_BREAKER_PROBE_CAP_SECONDS, 1.0
+    if target is not None and target not in declaration().targets:
+        longest = min(longest, settings.SYNC_SERVICE_PROBE_SECONDS)
+        share = uniform(PROBE_LEAST_SHARE, 1.0)  # noqa: S311 - no secret
     return Limits(
         failures=settings.SYNC_BREAKER_FAILURES,
         window_seconds=settings.SYNC_BREAKER_WINDOW_SECONDS,
         window_calls=settings.SYNC_BREAKER_WINDOW_CALLS,
         window_share=settings.SYNC_BREAKER_WINDOW_PERCENT / 100,
-        probe_seconds=settings.SYNC_BREAKER_PROBE_SECONDS,
-        probe_cap_seconds=settings.SYNC_BREAKER_PROBE_CAP_SECONDS,
+        probe_seconds=min(settings.SYNC_BREAKER_PROBE_SECONDS, longest),
+        probe_cap_seconds=longest,
+        probe_share=share,
         ramp_per_second=settings.SYNC_BREAKER_RAMP_PER_SECOND,
         ramp_doubles_seconds=settings.SYNC_BREAKER_RAMP_DOUBLES_SECONDS,
         ramp_seconds=settings.SYNC_BREAKER_RAMP_SECONDS,
@@ -88,7 +101,7 @@ def record(
     for target in declaration().targets:
         call = _call(target, entities, problems)
         state = given.states.get(target, State())
-        if breaker.note(state, call, given.at, limits()) != state:
+        if breaker.note(state, call, given.at, limits(target)) != state:
             state = _noted(target, call, given.at) or state
         if state.word is Word.OPEN:
             stood_for |= {(person_id, target) for person_id in call.failed}
@@ -102,7 +115,7 @@ def note(target: str, call: Call, at: dt.datetime) -> State:
     Writes nothing while all is well, and never waits, but for what a probe found out.
     """
     state = states().get(target, State())
-    if breaker.note(state, call, at, limits()) == state:
+    if breaker.note(state, call, at, limits(target)) == state:
         return state
     return _noted(target, call, at) or state
 
@@ -129,7 +142,7 @@ def pull_forward(at: dt.datetime) -> int:
 
 def reset(target: str, at: dt.datetime) -> State:
     """Forget what is known of a target, or probe it at once where its breaker is open; gives what was known."""
-    return _change(target, lambda state: breaker.reset(state, at, limits()))
+    return _change(target, lambda state: breaker.reset(state, at, limits(target)))
 
 
 def begin_ramp(target: str, at: dt.datetime) -> None:
@@ -171,7 +184,7 @@ def _pull(target: str, at: dt.datetime) -> int:
 def _freed(target: str, at: dt.datetime) -> list[int]:
     """Pull a target's rows forward as its breaker allows, and note it there; gives their persons."""
     state = _locked(target)
-    rows = None if state is None else breaker.pull(state, at, limits())
+    rows = None if state is None else breaker.pull(state, at, limits(target))
     if state is None or rows == 0:
         return []
     reach("sync.breaker.after_lock")
@@ -225,7 +238,7 @@ def _note(target: str, call: Call, at: dt.datetime) -> State | None:
     before = _locked(target, makes=True, waits=is_probe)
     if before is None:
         return None
-    after = breaker.note(before, call, at, limits())
+    after = breaker.note(before, call, at, limits(target))
     if after != before:
         _turn(target, before, after, at, call)
     return after

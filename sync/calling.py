@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from interventions import items
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 bell = Doorbell()
 # So many rows are leased at a time, and so long a lane is at it before others have their turn.
 LEASED, TURN_SECONDS = 5, 10.0
+# With a machine and a target: who gives a service its turn holds this advisory lock.
+_LANES = 7_302_612
 # Whether a deletion was meant is looked at again after so long.
 UNSETTLED_SECONDS = 60
 
@@ -60,15 +62,17 @@ class _Turn:
     report: Report
 
 
-def call_all(*, seconds: float = TURN_SECONDS) -> None:
+def call_all(*, seconds: float = TURN_SECONDS) -> bool:
     """
     Give each configured service its turn, each in a thread and on a connection of its own, and wait for all of them.
 
-    One that hangs holds up itself alone.
+    One that hangs holds up itself alone, and one process of this machine at most: whoever comes meanwhile leaves it out.
+    Gives False where every one that something is due of has its turn elsewhere: whoever gives it looks again.
     """
+    had: list[str] = []
     breaker_state.pull_forward(timezone.now())
     turns = [
-        threading.Thread(target=_apart, args=(target, seconds), name=f"lane-{target}", daemon=True)
+        threading.Thread(target=_apart, args=(target, seconds, had), name=f"lane-{target}", daemon=True)
         for target in targets.services()
         if leases.is_due(target)
     ]
@@ -76,6 +80,7 @@ def call_all(*, seconds: float = TURN_SECONDS) -> None:
         turn.start()
     for turn in turns:
         turn.join()
+    return bool(had) or not turns
 
 
 def call(target: str, *, seconds: float = TURN_SECONDS) -> Report:
@@ -96,8 +101,16 @@ def call(target: str, *, seconds: float = TURN_SECONDS) -> Report:
     return report
 
 
-def _apart(target: str, seconds: float) -> None:
+def _apart(target: str, seconds: float, had: list[str]) -> None:
     try:
+        with connection.cursor() as cursor:
+            # Of the session, which ends with this thread or with whoever dies.
+            cursor.execute(
+                "SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_LANES, f"{socket.gethostname()} {target}"]
+            )
+            if not cursor.fetchone()[0]:
+                return
+        had.append(target)
         call(target, seconds=seconds)
     except DatabaseError as error:
         logger.warning("sync.call.undone", extra={"target": target, "reason": type(error).__name__})
@@ -107,7 +120,6 @@ def _apart(target: str, seconds: float) -> None:
 
 def _turn(target: str, report: Report) -> _Turn | None:
     """Find how a target is declared and configured; None: it is configured nowhere here."""
-    close_old_connections()
     kind = targets.services().get(target)
     if kind is None or kind not in KINDS:
         return None
@@ -247,8 +259,13 @@ def _milliseconds(began: float) -> int:
     return round((time.monotonic() - began) * 1000)
 
 
-def wake() -> None:
-    """Ring for callers where something is owed to a configured service now, or might be pulled forward."""
+def wake(*, is_sweep: bool = False) -> None:
+    """
+    Ring for callers where something is owed to a configured service now.
+
+    A sweep rings for what is parked too: it might be pulled forward. Who just called must not, or would be called
+    again and again for as long as a service is left alone.
+    """
     known = targets.services()
-    if any(leases.is_due(target) for target in known) or ledger.is_parked(known):
+    if any(leases.is_due(target) for target in known) or (is_sweep and ledger.is_parked(known)):
         bell.ring()

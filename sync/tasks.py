@@ -34,8 +34,8 @@ def drain() -> None:
 @shared_task(ignore_result=True)
 def call() -> None:
     """Tell services what they are owed."""
-    calling.call_all()
-    calling.wake()
+    if calling.call_all():
+        calling.wake()
 
 
 @shared_task(ignore_result=True)
@@ -48,7 +48,7 @@ def sweep() -> None:
     outside.follow(at=timezone.now())
     delivery.drain()
     deletion.retire(at=timezone.now())
-    calling.wake()
+    calling.wake(is_sweep=True)
 
 
 @shared_task(ignore_result=True)
