@@ -119,6 +119,7 @@ ME: list[tuple[str, dict[str, str] | None, tuple[int, ...]]] = [
     ("/me/account/password/", {"password": "not this"}, (303, 400, 400, 400, 400, 400, 400, 400)),
     # Whoever works at the desk leaves that first.
     ("/me/account/leave/", {"password": "not this"}, (303, 400, 400, 400, 409, 409, 409, 409)),
+    ("/me/account/zone/", {"zone": "Europe/Paris"}, LED),
     ("/me/account/sessions/", {"others": "yes"}, LED),
     ("/me/sign-out/", {}, LED),
     ("/me/sign-in/", None, (200, 303, 303, 303, 303, 303, 303, 303)),

@@ -1,6 +1,7 @@
 """A therapist at a page whose connection comes and goes, and what of their presses reached the database."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,8 +51,9 @@ def edited(page: Page, bio: str) -> None:
 
 
 def state(page: Page, word: str, *, of: str = SAVE) -> Locator:
-    """Wait until a button is in a state; give what it says."""
-    expect(page.locator(of)).to_have_attribute("data-state", word)
+    """Wait until a button is in a state; give what it says. Of what is saved the demo's services may still follow."""
+    words = re.compile("saved|following") if word == "saved" else word
+    expect(page.locator(of)).to_have_attribute("data-state", words)
     return page.locator(f"{of} .sync-said")
 
 
@@ -66,11 +68,18 @@ def joined(where: Page | BrowserContext) -> None:
 
 
 @contextmanager
-def answers_lost(page: Page, method: str) -> Iterator[list[int]]:
-    """Let one request of a method be answered, and the answer be lost on its way back; gives the statuses that were lost."""
+def answers_lost(page: Page, method: str, *, is_cut: bool = False) -> Iterator[list[int]]:
+    """
+    Let one request of a method be answered, and the answer be lost on its way back; gives the statuses that were lost.
+
+    With `is_cut` nothing comes through after it, so that nobody can ask what came of it.
+    """
     lost: list[int] = []
 
     def answered(route: Route) -> None:
+        if lost and is_cut:
+            route.abort()
+            return
         if route.request.method != method or lost:
             route.fallback()
             return

@@ -4,6 +4,7 @@ import gzip
 import re
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -19,7 +20,7 @@ from tests.appointments import clients, granted, requested, summed
 from tests.factories import PASSWORD, Cast
 from tests.forms import fields, said, sent, text
 from tests.integration.test_api_avatar import picture
-from therapists.models import Booking, BookingState, Enrollment, OpenSession, User
+from therapists.models import Booking, BookingState, CreditEntry, Enrollment, OpenSession, User
 from therapists.pages import places
 
 PROFILE, DATA, BOOKINGS, CREDITS, ACCOUNT = "/me/", "/me/data/", "/me/bookings/", "/me/credits/", "/me/account/"
@@ -263,3 +264,20 @@ class TestAccount:
         assert not User.objects.filter(pk=cast.ada.pk).exists()
         assert sam.post(LEAVE, {"password": PASSWORD}).status_code == 409
         assert User.objects.filter(pk=cast.sam.pk).exists()
+
+
+def test_times_are_told_in_the_zone_that_the_person_chose() -> None:
+    (client,) = clients(1)
+    granted(client, 1)
+    own = as_person(client)
+    assert "There is no zone of this name" in said(own, sent(own, ACCOUNT, "/me/account/zone/", zone="Mars/Crater"))
+    assert 'data-local="day"' in own.get(CREDITS).content.decode()
+    assert "in Pacific/Kiritimati from now on" in said(
+        own, sent(own, ACCOUNT, "/me/account/zone/", zone="Pacific/Kiritimati")
+    )
+    page = own.get(CREDITS).content.decode()
+    line = CreditEntry.objects.get(person_id=client.pk)
+    there = line.at.astimezone(ZoneInfo("Pacific/Kiritimati"))
+    assert f"{there:%-d %b %Y}</time>" in page
+    assert f"{there:%H:%M} +14" in page
+    assert "data-local" not in page

@@ -3,14 +3,15 @@
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows import password_change
 from allauth.core import ratelimit
+from django.conf import settings
 from django.contrib.auth import authenticate, logout
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from therapists import erasure
+from therapists import erasure, zones
 from therapists.accounts import factors, sessions
-from therapists.models import OpenSession
+from therapists.models import OpenSession, User
 from therapists.pages.entrance import WRONG_CODE
 from therapists.pages.frame import CONFLICT, REFUSED, actor, done, own, person_of, shown, user_of
 
@@ -18,6 +19,7 @@ WRONG_PASSWORD = "This is not your password. Nothing was changed."  # noqa: S105
 TOO_OFTEN = "Too many tries. Wait a few minutes, then try again."
 CHANGED = "Your new password holds. Your other sessions have ended."
 STAFF_LEAVE_FIRST = "You work at the desk. Have your role withdrawn first, then come back here."
+NO_ZONE = "There is no zone of this name; nothing was changed."
 GONE = "You are deleted here. What backups keep goes with them."
 
 
@@ -42,6 +44,16 @@ def change_password(request: HttpRequest) -> HttpResponse:
     password_change.change_password(person, chosen)
     password_change.finalize_password_change(request, person)
     return done(request, CHANGED, "own:account")
+
+
+@own("POST")
+def choose_zone(request: HttpRequest) -> HttpResponse:
+    """Take the zone in which the person reads times; none: the site's."""
+    name = request.POST.get("zone", "")
+    if name and name not in zones.names():
+        return done(request, NO_ZONE, "own:account", is_well=False)
+    User.objects.filter(pk=person_of(request)).update(time_zone=name)
+    return done(request, f"You are told times in {name or settings.TIME_ZONE} from now on.", "own:account")
 
 
 @own("POST")
@@ -80,5 +92,6 @@ def _shown(request: HttpRequest, *, status: int = 200, **words: object) -> HttpR
     open_now = OpenSession.objects.filter(person_id=person_of(request), expire_date__gt=timezone.now()).count()
     return shown(
         request, "account", "account", status=status, others=max(0, open_now - 1),
-        has_factor=factors.is_enrolled(person_of(request)), **words,
+        has_factor=factors.is_enrolled(person_of(request)), zones=zones.names(), site_zone=settings.TIME_ZONE,
+        **words,
     )  # fmt: skip

@@ -12,11 +12,13 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from interventions.api.problems import RETRY_SECONDS, is_away
+from therapists import zones
 from therapists.accounts import factors
 from therapists.models import Enrollment, User
 
@@ -52,7 +54,11 @@ def kept_private(*methods: str) -> Callable[[View], View]:
 
 
 def own(*methods: str) -> Callable[[View], View]:
-    """Let a page be asked for by whoever is wholly signed in; others are led to where they sign in, and back."""
+    """
+    Let a page be asked for by whoever is wholly signed in, who reads times in the zone they chose, or in the site's.
+
+    Others are led to where they sign in, and back.
+    """
 
     def dressed(view: View) -> View:
         @kept_private(*methods)
@@ -62,7 +68,8 @@ def own(*methods: str) -> Callable[[View], View]:
                 return _led("own:sign_in", request)
             if factors.is_owed(request.user, request.session):
                 return _led("own:code", request)
-            return view(request, *args, **kwargs)
+            with timezone.override(zones.named(user_of(request).time_zone)):
+                return view(request, *args, **kwargs)
 
         return asked
 

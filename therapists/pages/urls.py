@@ -23,6 +23,7 @@ urlpatterns = [
     path("credits/", credits.page, name="credits"),
     path("account/", account.page, name="account"),
     path("account/password/", account.change_password, name="change_password"),
+    path("account/zone/", account.choose_zone, name="zone"),
     path("account/sessions/", account.end_sessions, name="end_sessions"),
     path("account/leave/", account.leave, name="leave"),
 ]

@@ -31,6 +31,7 @@ const SAYS = {
   unknown: "No answer came, so we cannot tell yet whether it is done. We keep asking; pressed again, it is still done only once.",
   strict: "There is no connection. This must be exact, so it is never kept for later: nothing was changed. Press again when you are connected.",
   offline: "There is no connection. Try again when there is one.",
+  again: "No answer came. It is kept in this browser and sent again by itself; it is done only once.",
   undone: "Nothing was changed: it did not reach us. Press again.",
   clash: "Not saved yet: somebody changed this since you opened the page. Save again to have it as you typed it.",
   later: "This cannot be done right now. Press again in a moment; it is done only once.",
@@ -308,7 +309,7 @@ async function carried(entry, content, held) {
     if (found.wait) await changed({ ...entry, nextAt: Date.now() + found.wait * SECOND });
   }
   if (found.kind === "other") { shut("Somebody else signed in. Nothing was sent."); return false; }
-  button?.answered(found);
+  button?.answered({ ...found, wasTried: true });
   channel?.postMessage({ what: "answered", person, key: entry.key, kind: found.kind, message: found.told?.message ?? "" });
   if (!button && ["saved", "following"].includes(found.kind)) refreshed();
   return !["lost", "out", "other"].includes(found.kind);
@@ -356,6 +357,7 @@ async function refreshed({ isLook = false, isSeen = false } = {}) {
       if (hadFocus) (now.matches("[tabindex]") ? now : document.getElementById("main"))?.focus();
     }
   }
+  document.dispatchEvent(new CustomEvent("sync:shown"));
 }
 function refilled(form, fresh, isSeen) {
   if (!fresh) return;
@@ -528,7 +530,7 @@ class SyncButton extends HTMLElement {
     if (kind === "saved" || kind === "following") return this.well(found);
     if (kind === "refused" || kind === "undone" || kind === "offline") return this.refused(found);
     if (!this.mayWait || !this.waitsFor) return this.turned("unknown", { out: SAYS.gone, other: SAYS.other, later: SAYS.later }[kind] ?? this.says("unknown"));
-    return this.turned("queued", kind === "out" ? SAYS.out : this.says("queued"));
+    return this.turned("queued", kind === "out" ? SAYS.out : found.wasTried ? SAYS.again : this.says("queued"));
   }
   well({ kind, told: answer, tag }) {
     for (const one of this.fields) {

@@ -69,6 +69,27 @@ function preview(address) {
   image.src = address;
 }
 
+/* Whoever has chosen no zone reads times in that of the browser. */
+function localised() {
+  const day = { day: "numeric", month: "short", year: "numeric" };
+  const words = { day, moment: { ...day, hour: "2-digit", minute: "2-digit", timeZoneName: "short" } };
+  for (const one of document.querySelectorAll("time[data-local]")) {
+    one.textContent = new Date(one.dateTime).toLocaleString("en-GB", words[one.dataset.local]);
+    one.title = new Date(one.dateTime).toLocaleString("en-GB", words.moment);
+  }
+}
+
+/* The browser's own zone is offered to whoever has chosen none. */
+function offered(select) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (select.value || ![...select.options].some((one) => one.value === zone)) return;
+  select.value = zone;
+  document.getElementById("zone-hint").prepend(`This browser is in ${zone}; you have chosen no zone yet. `);
+}
+
 pressedOnce();
+localised();
+document.addEventListener("sync:shown", localised);
+document.querySelectorAll("select[data-zone]").forEach(offered);
 announced();
 document.querySelectorAll("form[data-picture]").forEach(picture);
