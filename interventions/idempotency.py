@@ -61,7 +61,7 @@ class Asked:
     route: str
     digest: str
     id: uuid.UUID = field(default_factory=uuid.uuid4)
-    revision: int | None = None
+    number: str = ""
     outcome: dict[str, object] = field(default_factory=dict)
     is_forgotten: bool = False
 
@@ -125,10 +125,14 @@ def keyed(*, first: str = "", last: str = "") -> Iterator[None]:
         _execute(last)
 
 
-def remember(*, revision: int | None = None, **outcome: object) -> None:
-    """Note what the write came to, for the row of its key: its number, and ids of what it made."""
+def remember(*, number: str = "", **outcome: object) -> None:
+    """
+    Note what the write came to, for the row of its key: its number, and ids of what it made.
+
+    `number`: the SQL of the number, read at the end of the write's transaction.
+    """
     if asked := _asked.get():
-        asked.revision = revision if revision is not None else asked.revision
+        asked.number = number or asked.number
         asked.outcome |= outcome
 
 
@@ -261,11 +265,11 @@ def _outcome(asked: Asked, last: str) -> str:
     if asked.is_forgotten:
         _execute("DELETE FROM keyed_request WHERE id = %s", asked.id)
         return last
-    if asked.revision is None and not asked.outcome:
+    if not asked.number and not asked.outcome:
         return last
     _execute(
-        f"UPDATE keyed_request SET revision = %s, outcome = %s WHERE id = %s; {last}",
-        asked.revision, json.dumps(asked.outcome), asked.id,
+        f"UPDATE keyed_request SET revision = {asked.number or 'NULL'}, outcome = %s WHERE id = %s; {last}",
+        json.dumps(asked.outcome), asked.id,
     )  # fmt: skip
     return ""
 

@@ -4,15 +4,14 @@ import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
+from interventions.patience import looking
 from sync import net
 from sync.mirrors import declaration
 from sync.models import Attempt, Ledger
 
 SYNCED = frozenset({"in_sync", "unverifiable"})
-# The view reads the declared tables; an answer does not wait until somebody's lock on one of them is gone.
-LOCK_TIMEOUT_MS = 20
 NOT_APPLICABLE = frozenset({"excluded", "deleted"})
 # One look at the index for each target that the ledger knows, declared or not. Debt is told the time as it gets its id.
 _OLDEST = """
@@ -55,20 +54,15 @@ class TargetState:
 def sync_states(people: Collection[int]) -> list[TargetState]:
     """Give every target's state of each person now, by person and target; never waits for a locked table."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-            return _states("contract_sync_state", people)
+        with looking(statement_ms=None):
+            return _states("keepwell_states(%s)", people)
     except OperationalError:
-        return _states(f"({net.states_of_owed(declaration())}) AS s", people, people)
+        return _states(f"({net.states_of_owed(declaration())}) AS s ORDER BY person_id, target", people)
 
 
-def _states(relation: str, *words: Collection[int]) -> list[TargetState]:
+def _states(relation: str, people: Collection[int]) -> list[TargetState]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT person_id, target, state, owed_since, attempts, next_attempt_at, last_error_code"
-            f" FROM {relation} WHERE person_id = ANY(%s) ORDER BY person_id, target",
-            [list(ids) for ids in words],
-        )
+        cursor.execute(f"SELECT {', '.join(net.STATE)} FROM {relation}", [list(people)])
         return [TargetState(*row) for row in cursor.fetchall()]
 
 

@@ -114,7 +114,7 @@ def status() -> Status:
     ]
     parts += [
         Part("function", f.name, _state(bodies.get(f.name), _digest(f.body)), is_copying=True)
-        for f in net.conversions(declared)
+        for f in net.lasting(declared)
     ]  # fmt: skip
     for trigger in net.triggers(declared):
         comment, is_enabled = comments.get((trigger.table, trigger.name), (None, False))

@@ -17,7 +17,7 @@ from sync import delivery, ledger, repair
 from sync.delivery import Report
 from sync.mirrors import declaration
 from sync.strict import SecondBest, allow
-from therapists import images, versions
+from therapists import images, queries, versions
 from therapists.models import Enrollment, User, normal_form
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def edit_profile(
             changed = User.objects.filter(pk=person_id).exclude(email_norm=user.email_norm)
             changed.update(unproven_address=F("email_norm"))
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
-        rows = Enrollment.objects.select_related("user")
+        rows = queries.profiles()
         enrollment = (rows.select_for_update(of=("self",), no_key=True) if facts else rows).get(user_id=person_id)
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
@@ -225,7 +225,7 @@ def _make_newest(person_id: int) -> None:
 def note_revision(enrollment: Enrollment, *, with_user: bool = False) -> None:
     """Note the number of the write for the key of the request at hand. The user's row is read only by whoever reads or writes it anyway."""
     if idempotency.is_asked():
-        idempotency.remember(revision=versions.revision_of(enrollment.pk, with_user=with_user))
+        idempotency.remember(number=versions.number_of(enrollment.pk, with_user=with_user))
 
 
 def save_facts(enrollment: Enrollment, facts: Mapping[str, object]) -> None:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db import connection
 from django.db.models import BigIntegerField
 from django.db.models.expressions import RawSQL
 
 from sync import changes as fact_changes
 from therapists.mirrors import ENROLLMENTS, USERS
 from therapists.models import Enrollment, User
+from therapists.queries import profiles
 
 # Facts that stand in the user's row; the others of a profile stand in the enrollment's.
 USER_FACTS = frozenset({"full_name", "email"})
@@ -72,24 +72,19 @@ def current(enrollment_id: int | None = None, *, person_id: int | None = None) -
         name: RawSQL(f"coalesce({table}.revision, 0)", [], BigIntegerField())  # noqa: S611 - names of ours
         for name, table in (("of_enrollment", ENROLLMENTS), ("of_user", USERS))
     }
-    found = Enrollment.objects.select_related("user").annotate(**number).get(**named)
+    found = profiles().annotate(**number).get(**named)
     return found, Version(*(int(getattr(found, name)) for name in number))
 
 
-def revision_of(enrollment_id: int, *, with_user: bool = False) -> int | None:
+def number_of(enrollment_id: int, *, with_user: bool = False) -> str:
     """
-    Give the number of the newest write of an enrollment, or of it and its user, in the caller's transaction.
+    Give the SQL of the number of the newest write of an enrollment, or of it and its user.
 
-    Read in a way that cannot fail it: None where the net's column is not there.
+    It cannot fail the transaction that it is read in: null where the net's column is not there.
     """
     joined = f"LEFT JOIN {USERS} u ON u.id = e.user_id" if with_user else ""
     numbers = [f"(to_jsonb({row}) ->> 'revision')::bigint" for row in ("e", *(["u"] if with_user else []))]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT greatest({', '.join(numbers)}) FROM {ENROLLMENTS} e {joined} WHERE e.id = %s", [enrollment_id]
-        )
-        row = cursor.fetchone()
-    return int(row[0]) if row and row[0] is not None else None
+    return f"(SELECT greatest({', '.join(numbers)}) FROM {ENROLLMENTS} e {joined} WHERE e.id = {int(enrollment_id)})"
 
 
 def refuse_changed(*, person_id: int, changes: Mapping[str, object], seen: Version) -> None:

@@ -1,26 +1,13 @@
 """How a person's copies stand, read after the commit, quickly or not at all."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError
 
 from interventions.api.envelope import Standing, TargetStanding
 from sync import queries
 
 logger = logging.getLogger(__name__)
-
-# The answer waits no longer than this for a place that somebody has locked.
-LOCK_MS, STATEMENT_MS = 20, 300
-
-
-@contextmanager
-def bounded_read() -> Iterator[None]:
-    """Bound what the reads in the block may wait for; raises DatabaseError or InterfaceError."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS}")
-        yield
 
 
 def read_standing(person_id: int | None) -> Standing:

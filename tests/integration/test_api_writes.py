@@ -4,9 +4,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from interventions.models import History, Intervention
 from tests import fakes
@@ -256,13 +255,6 @@ class TestADecision:
             assert self.decide(lead, enrollment, "reject").status_code == 409
         enrollment.refresh_from_db()
         assert enrollment.status == Status.APPROVED
-
-
-def test_of_an_edit_and_its_copies_costs_few_queries(ada: Client) -> None:
-    patched(ada, bio="warm")
-    with CaptureQueriesContext(connection) as queries:
-        patched(ada, bio="counted")
-    assert len(queries) <= 18, [query["sql"][:90] for query in queries.captured_queries]
 
 
 def test_pages_of_enrollments_follow_each_other(cast: Cast, client: Client) -> None:

@@ -8,8 +8,8 @@ from django.db import DatabaseError, InterfaceError
 from django.urls import reverse
 
 from interventions.admin import sentences
+from interventions.patience import looking
 from sync import pauses, queries
-from sync.api.standing import bounded_read
 from sync.pauses import Scope
 from sync.queries import TargetState
 from therapists.mirrors import ENROLLMENTS, PROFILES, USERS
@@ -112,7 +112,7 @@ class PauseLine:
 def pause_of(person_id: int) -> PauseLine | None:
     """Tell who paused the work on this person's copies; None: nobody, or it cannot be read."""
     try:
-        with bounded_read():
+        with looking():
             found = pauses.listed(Scope.PERSON, [str(person_id)]).get(str(person_id))
             return None if found is None else PauseLine(sentences.who([found.by])[found.by], found.at, found.note)
     except (DatabaseError, InterfaceError):
@@ -123,7 +123,7 @@ def _states(person_ids: Collection[int]) -> list[TargetState] | None:
     if not person_ids:
         return []
     try:
-        with bounded_read():
+        with looking():
             return queries.sync_states(person_ids)
     except (DatabaseError, InterfaceError):
         return None
@@ -132,7 +132,7 @@ def _states(person_ids: Collection[int]) -> list[TargetState] | None:
 def _links(person_id: int) -> dict[str, str]:
     found = {USERS: reverse("admin:therapists_user_change", args=[person_id])}
     try:
-        with bounded_read():
+        with looking():
             for target, model in ((ENROLLMENTS, Enrollment), (PROFILES, Profile)):
                 pk = model.objects.filter(user_id=person_id).values_list("pk", flat=True).first()
                 if pk is not None:

@@ -7,7 +7,8 @@ from django.db import DatabaseError, InterfaceError
 from rest_framework.response import Response
 
 from interventions.api.envelope import answered
-from sync.api.standing import bounded_read, read_standing
+from interventions.patience import looking
+from sync.api.standing import read_standing
 from therapists import versions
 from therapists.api.serializers import profile_of
 from therapists.models import Enrollment
@@ -23,7 +24,7 @@ def current(enrollment: Enrollment) -> tuple[Enrollment, Version | None]:
     Where that cannot be read now, which fails nobody's write: the one at hand, of no known version.
     """
     try:
-        with bounded_read():
+        with looking():
             return versions.current(enrollment.pk)
     except (Enrollment.DoesNotExist, DatabaseError, InterfaceError) as error:
         logger.warning("therapists.revision.unread", extra={"reason": type(error).__name__})

@@ -16,7 +16,8 @@ from interventions.api.base import ApiView, actor
 from interventions.api.envelope import sentence
 from interventions.api.problems import Problem
 from interventions.api.serializers import NoBody, envelope_of
-from sync.api.standing import bounded_read, read_standing
+from interventions.patience import looking
+from sync.api.standing import read_standing
 from sync.fallback import with_graceful_degradation
 from therapists import erasure, exports, images, operations, queries
 from therapists.accounts import factors, letters
@@ -191,7 +192,7 @@ def unreadable(specialization: str | None) -> list[str]:
     if specialization is None or not queries.may_be_unreadable(specialization):
         return []
     try:
-        with bounded_read():
+        with looking():
             return [] if queries.is_readable(specialization) else [HOW_TO_WRITE]
     except (DatabaseError, InterfaceError):
         return []

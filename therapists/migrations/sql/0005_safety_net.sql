@@ -89,6 +89,12 @@ CREATE OR REPLACE FUNCTION keepwell_list_differs(copied text[], source text) RET
       IS DISTINCT FROM coalesce(keepwell_list_key(keepwell_text_to_list(source)), ARRAY[NULL::text])
     END
 $keepwell$;
+CREATE OR REPLACE FUNCTION keepwell_states(people bigint[]) RETURNS TABLE (person_id bigint, target text, state text, owed_since timestamptz, attempts integer, next_attempt_at timestamptz, last_error_code text) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $keepwell$
+BEGIN
+  RETURN QUERY SELECT s.person_id, s.target, s.state, s.owed_since, s.attempts, s.next_attempt_at, s.last_error_code
+    FROM contract_sync_state s WHERE s.person_id = ANY(people) ORDER BY s.person_id, s.target;
+END
+$keepwell$;
 CREATE OR REPLACE FUNCTION keepwell_services() RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $keepwell$
 DECLARE
   found text;
