@@ -33,6 +33,7 @@ DESK = (
 PAGES = (
     ("Bulk retries", "replay", "admin:retries", "interventions.view_retryrun"),
     ("Repairs", "build", "runs", "sync.view_run"),
+    ("Sync status", "sync", "sync_status", "interventions.view_intervention"),
     ("Health", "ecg_heart", "health_page", "interventions.view_intervention"),
     ("Outside services", "cloud_sync", "outlets", "sync.view_endpoint"),
     ("Second bests", "alt_route", "second_bests", "sync.view_errand"),

@@ -8,7 +8,7 @@ from interventions.admin import notices
 from interventions.api import outside
 from interventions.api import urls as interventions
 from sync.admin import health as health_page
-from sync.admin import outlets, runs, switching, targets
+from sync.admin import outlets, runs, status, switching, targets
 from sync.admin import second_bests as second_bests_page
 from sync.api import health, metrics
 from sync.api.second_bests import SecondBestsView
@@ -35,6 +35,7 @@ urlpatterns = [
     path("admin/runs/", runs.PAGES.listing, name="runs"),
     path("admin/runs/<uuid:run_id>/", runs.PAGES.detail, name="run"),
     path("admin/second-bests/", second_bests_page.page, name="second_bests"),
+    path("admin/sync-status/", status.page, name="sync_status"),
     path("admin/week/", week.page, name="week"),
     path("admin/targets/<slug:name>/", targets.page, name="target"),
     path("admin/outside/", outlets.page, name="outlets"),

@@ -1,14 +1,45 @@
 """What Prometheus is told of the parts: each number as it was read, and none at all where it could not be."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from sync import vitals
 from sync.vitals import Part
+
+# The library's own name: where it is set, the processes behind one port add up what they counted.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True)
+class Fared:
+    """How the writes to one address fared: as asked, refused with a reason, or failed by an error of ours."""
+
+    view: str
+    method: str
+    well: int
+    refused: int
+    failed: int
+
+    @property
+    def answered(self) -> int:
+        """How many there were."""
+        return self.well + self.refused + self.failed
+
+    @property
+    def share(self) -> str:
+        """How many of a hundred did not fail; never rounded up to all of them."""
+        if not self.failed:
+            return "100 %"
+        return f"{int(1000 * (self.answered - self.failed) / self.answered) / 10} %"
 
 
 @dataclass(frozen=True)
@@ -109,3 +140,25 @@ def _numbers(value: Any, depth: int) -> Iterator[tuple[list[str], float]]:
     for word, below in inner.items():
         for words, number in _numbers(below, depth - 1):
             yield [word, *words], number
+
+
+def counted() -> CollectorRegistry:
+    """Give what this process counted, or what all behind its port did."""
+    if not os.environ.get(SHARED):
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def fared() -> list[Fared]:
+    """Tell how the writes to each address fared since counting began, the worst first."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for metric in counted().collect():
+        for sample in metric.samples if metric.name == "keepwell_requests" else ():
+            view, method, status = (sample.labels.get(name, "") for name in ("view", "method", "status"))
+            if sample.name == "keepwell_requests_total" and method in WRITES:
+                word = {"4": "refused", "5": "failed"}.get(status[:1], "well")
+                found.setdefault((view, method), Counter())[word] += int(sample.value)
+    lines = [Fared(*key, *(words[word] for word in ("well", "refused", "failed"))) for key, words in found.items()]
+    return sorted(lines, key=lambda line: (-line.failed, -line.answered, line.view))

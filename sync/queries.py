@@ -28,6 +28,36 @@ SELECT least((SELECT min(since) FROM owed), (SELECT min(at) FROM sync_belated),
 """
 
 
+# The oldest of each target by its index, and the oldest debt that nobody has folded yet.
+_WAITING = """
+SELECT person_id, target, since, attempts, next_attempt_at, is_paused, code FROM (
+    SELECT DISTINCT ON (person_id, target) person_id, target, since, attempts, next_attempt_at, is_paused, code FROM (
+        SELECT l.person_id, l.target, l.owed_since AS since, l.attempts, l.next_attempt_at, l.is_paused,
+               l.last_error_code AS code
+        FROM unnest(%(targets)s::text[]) AS asked (target) CROSS JOIN LATERAL (
+            SELECT * FROM sync_ledger WHERE target = asked.target AND owed_since IS NOT NULL AND excluded_reason IS NULL
+            ORDER BY owed_since LIMIT %(limit)s) AS l
+        UNION ALL
+        SELECT person_id, unnest(targets), at, 0, at, false, code
+        FROM (SELECT * FROM sync_debt ORDER BY id LIMIT %(limit)s) AS d) AS every
+    ORDER BY person_id, target, since) AS oldest
+ORDER BY since, person_id, target LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One target of one person that is behind: since when, how often tried, and when it is tried next (None: by no machine)."""
+
+    person_id: int
+    target: str
+    since: dt.datetime
+    attempts: int
+    next_attempt_at: dt.datetime | None
+    is_paused: bool
+    code: str | None
+
+
 @dataclass(frozen=True)
 class TargetState:
     """One target of one person, as the view `contract_sync_state` derives it."""
@@ -64,6 +94,13 @@ def _states(relation: str, people: Collection[int]) -> list[TargetState]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(net.STATE)} FROM {relation}", [list(people)])
         return [TargetState(*row) for row in cursor.fetchall()]
+
+
+def waiting_longest(targets: Collection[str], *, limit: int) -> list[Waiting]:
+    """Give whose copies have been behind for longest."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING, {"targets": list(targets), "limit": limit})
+        return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def oldest_owed() -> dt.datetime | None:

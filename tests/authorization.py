@@ -252,6 +252,7 @@ LOOKS = {
     "/admin/therapists/user/add/": "superuser",
     "/admin/health/": "read-only",
     "/admin/second-bests/": "read-only",
+    "/admin/sync-status/": "read-only",
     "/admin/week/": "read-only",
 }
 

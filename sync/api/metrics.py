@@ -1,22 +1,17 @@
 """What Prometheus reads: this web's own requests, and every part as PostgreSQL, Redis and the disks have it now."""
 
-import os
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from interventions.api.problems import plain_problem
-from sync.metrics import Parts
+from sync.metrics import Parts, counted
 
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 # A proxy of this machine comes from the loopback address too, and says for whom.
 FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via")
-# The library's own name: where it is set, the processes behind one port add up what they counted.
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @require_safe
@@ -26,17 +21,8 @@ def page(request: HttpRequest) -> HttpResponse:
         return _refused(request)
     parts = CollectorRegistry(auto_describe=False)
     parts.register(Parts())
-    body = generate_latest(_requests()) + generate_latest(parts)
+    body = generate_latest(counted()) + generate_latest(parts)
     return HttpResponse(body, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
-
-
-def _requests() -> CollectorRegistry:
-    """Give what this process counted, or what all behind its port did."""
-    if not os.environ.get(SHARED):
-        return REGISTRY
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry
 
 
 def _may_read(request: HttpRequest) -> bool:

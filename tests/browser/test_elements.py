@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, expect
 
 from tests.browser.conftest import QUIET, chromium, watched
@@ -338,6 +339,12 @@ def test_the_queue_tells_what_waits_and_lets_go_of_it(window: BrowserContext, ke
     page.evaluate(AGE, 2 * 3_600_000)
     page.goto("/me/queue/")
     expect(page.get_by_text("Stuck")).to_be_visible()
+    page.set_viewport_size({"width": 320, "height": 860})
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") == 0
+    page.evaluate(AXE_SCRIPT)
+    assert (
+        page.evaluate("axe.run().then(({ violations }) => violations.map((one) => [one.id, one.nodes[0].html]))") == []
+    )
     page.get_by_text("What you typed").click()
     expect(page.get_by_text("Too old one day.")).to_be_visible()
     page.evaluate(AGE, 8 * 86_400_000)
