@@ -57,6 +57,7 @@ CELERY_BEAT_SCHEDULE = {
     "carry": {"task": "sync.tasks.carry", "schedule": SYNC_SWEEP_SECONDS, "options": {"queue": "normal", "expires": 30}},
     "link": {"task": "sync.tasks.link", "schedule": 60, "options": {"queue": "normal", "expires": 60}},
     "identity": {"task": "therapists.tasks.review_identity", "schedule": IDENTITY_SECONDS, "options": {"queue": "normal", "expires": 60}},
+    "renew-secrets": {"task": "sync.tasks.renew_secrets", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "prune": {"task": "sync.tasks.prune", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "remove-unused-avatars": {"task": "therapists.tasks.remove_unused_avatars", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},
     "forget-ended-sessions": {"task": "therapists.tasks.forget_ended_sessions", "schedule": 3600, "options": {"queue": "low", "expires": 3600}},

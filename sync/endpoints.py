@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -66,6 +67,41 @@ def drop_older_secret(*, endpoint_id: int, by: str, at: dt.datetime) -> Endpoint
         endpoint.older_secret = ""
 
     return _change(endpoint_id, "endpoint_secret_dropped", by, at, drop)
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """How many secrets were sealed anew, and the names of the directories of which one cannot be opened by any key."""
+
+    sealed: int
+    unopened: tuple[str, ...]
+
+
+def renew_secrets() -> Renewed:
+    """
+    Seal by the newest key whatever an older one sealed, so that the older ones can be taken away; again is nothing.
+
+    What directories are told does not change with it. A secret that no key opens is left as it is.
+    """
+    sealed, unopened = 0, []
+    for pk in Endpoint.objects.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic():
+            endpoint = Endpoint.objects.select_for_update().get(pk=pk)
+            changed = {name: secrets.renewed(word) for name, word in _outdated(endpoint).items()}
+            found = {name: word for name, word in changed.items() if word is not None}
+            if len(found) < len(changed):
+                unopened.append(endpoint.name)
+            if found:
+                Endpoint.objects.filter(pk=pk).update(**found)
+                _write_down(endpoint, "endpoint_secret_resealed", "system")
+                sealed += len(found)
+    return Renewed(sealed, tuple(unopened))
+
+
+def _outdated(endpoint: Endpoint) -> dict[str, str]:
+    """Give by its field each secret that the newest key does not open."""
+    held = {"secret": endpoint.secret, "older_secret": endpoint.older_secret}
+    return {name: word for name, word in held.items() if word and not secrets.is_current(word)}
 
 
 def send_test(*, endpoint_id: int, by: str) -> dict[str, int]:

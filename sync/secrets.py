@@ -20,6 +20,15 @@ def opened(sealed: str) -> str | None:
         return None
 
 
+def is_current(sealed: str) -> bool:
+    """Whether it is sealed by the newest key."""
+    try:
+        _fernets()[0].decrypt(sealed.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
 def renewed(sealed: str) -> str | None:
     """Give it as sealed by the newest key, or None where it cannot be opened."""
     try:
@@ -29,7 +38,9 @@ def renewed(sealed: str) -> str | None:
 
 
 def _keys() -> MultiFernet:
+    return MultiFernet(_fernets())
+
+
+def _fernets() -> list[Fernet]:
     words = settings.ENDPOINT_KEYS or [settings.SECRET_KEY]
-    return MultiFernet(
-        [Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"endpoint {word}".encode()).digest())) for word in words]
-    )
+    return [Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"endpoint {word}".encode()).digest())) for word in words]

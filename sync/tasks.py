@@ -15,6 +15,7 @@ from sync import (
     delivery,
     doorbell,
     drift,
+    endpoints,
     identity,
     ledger,
     outside,
@@ -96,6 +97,12 @@ def link() -> None:
     """Bring together persons and rows that came at the same time; not while staff have it paused."""
     if not pauses.is_paused(pauses.LINK) and repair.owe_unlinked():
         doorbell.bell.ring()
+
+
+@shared_task(ignore_result=True)
+def renew_secrets() -> None:
+    """Seal by the newest key what older ones sealed; nearly free when nothing is."""
+    endpoints.renew_secrets()
 
 
 @shared_task(ignore_result=True)

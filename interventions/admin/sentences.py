@@ -52,6 +52,7 @@ ACTIONS = {
     "endpoint_on": "Directory switched on",
     "endpoint_off": "Directory switched off",
     "endpoint_secret_rotated": "New secret made for a directory",
+    "endpoint_secret_resealed": "Secret of a directory sealed by the newest key",
     "endpoint_secret_dropped": "Older secret of a directory dropped",
     "endpoint_tested": "Test sent to a directory",
     "resumed": "Switched on again",

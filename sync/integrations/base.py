@@ -1,9 +1,10 @@
 """What every outside service has in common: lanes, messages, answers, and the one way to ask over HTTP."""
 
+import datetime as dt
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sync.backoff import BAD_ANSWER, FORBIDDEN_ADDRESS, NO_ANSWER, NO_CREDENTIALS, TOO_LATE
+from sync.integrations.deadline import Deadline
 
 # What a service is told of somebody whom it should not know, or know no longer; and of everybody else by default.
 WITHDRAWN, PUBLISHED = "withdrawn", "published"
 MOST_BYTES = 256 * 1024
+MOST_PATIENCE_SECONDS = 86_400
 COUNTS = ("published", "queued", "skipped")
 
 
@@ -138,19 +141,20 @@ def ask(
     environment's proxies are not used. Raises CallFailed.
     """
     allowed = settings.SYNC_CALL_SECONDS if seconds is None else seconds
-    deadline = time.monotonic() + allowed
+    deadline = Deadline(allowed)
     config = Config(
         ip_filter_enable=not settings.SYNC_PRIVATE_ADDRESSES, ip_filter_allow_loopback_ips=False, never_redirect=True,
         default_timeout=(allowed, allowed), user_agent_override="Keepwell",
     )  # fmt: skip
     try:
-        with Manager(config).get_session() as session:
+        with deadline, Manager(config).get_session() as session:
             session.trust_env = False
+            deadline.bound(session)
             sent = None if body is None else body.encode()
             with session.request(
                 method, url, data=sent, headers=dict(headers), stream=True, allow_redirects=False
             ) as answer:
-                return Reply(answer.status_code, _read(answer, deadline, missing=missing))
+                reply = Reply(answer.status_code, _read(answer, deadline, missing=missing))
     except InvalidIPAddress as error:
         raise CallFailed(FORBIDDEN_ADDRESS) from error
     except requests.Timeout as error:
@@ -160,30 +164,49 @@ def ask(
     except ReadTimeoutError as error:
         raise CallFailed(TOO_LATE) from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise CallFailed(NO_ANSWER) from error
+        raise CallFailed(TOO_LATE if deadline.is_over else NO_ANSWER) from error
+    return reply
 
 
-def _read(answer: requests.Response, deadline: float, *, missing: bool) -> bytes:
+def _read(answer: requests.Response, deadline: Deadline, *, missing: bool) -> bytes:
     status = answer.status_code
     if 300 <= status < 400:
         raise CallFailed(FORBIDDEN_ADDRESS, detail="redirect")
     if status in (401, 403):
         raise CallFailed(NO_CREDENTIALS, detail=str(status))
     if not 200 <= status < 300 and not (missing and status == 404):
-        raise CallFailed(str(status), retry_after=_seconds(answer.headers.get("Retry-After")))
+        raise CallFailed(str(status), retry_after=_patience(answer.headers))
     body = b""
     # What is there, not what was asked for: an answer that comes drop by drop ends with the time allowed.
     while part := answer.raw.read1(4096, decode_content=True):
         body += part
         if len(body) > MOST_BYTES:
             raise CallFailed(BAD_ANSWER, detail="too long")
-        if time.monotonic() > deadline:
+        if deadline.is_over:
             raise CallFailed(TOO_LATE)
+    if deadline.is_over:  # what was cut, be it in the headers, looks like an end
+        raise CallFailed(TOO_LATE)
     return body
 
 
-def _seconds(word: str | None) -> float | None:
-    """Read how long to wait; a date is read as a minute, as nearly all of them are sooner or later than our clock."""
-    if word is None:
+def _patience(headers: Mapping[str, str]) -> float | None:
+    """
+    Read for how many seconds we are asked to wait, a day at most; None: we are not asked.
+
+    A date counts from the service's own clock where it tells that, for ours may be another. What cannot be read is a minute.
+    """
+    word = headers.get("Retry-After", "").strip()
+    if not word:
         return None
-    return float(word) if word.strip().isdecimal() else 60.0
+    if word.isdecimal():
+        return float(min(int(word), MOST_PATIENCE_SECONDS) if len(word) < 10 else MOST_PATIENCE_SECONDS)
+    until, now = _moment(word), _moment(headers.get("Date", "")) or dt.datetime.now(dt.UTC)
+    return 60.0 if until is None else min(max(0.0, (until - now).total_seconds()), float(MOST_PATIENCE_SECONDS))
+
+
+def _moment(word: str) -> dt.datetime | None:
+    try:
+        found = parsedate_to_datetime(word)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)

@@ -1,15 +1,19 @@
 """What every outside service's module keeps, whatever its protocol: a sixth one is one line in WAYS."""
 
 import inspect
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from sync import integrations
-from sync.backoff import FailureClass, classify
-from sync.integrations import KINDS
+from sync.backoff import TOO_LATE, FailureClass, classify
+from sync.integrations import KINDS, base
 from sync.integrations.base import PUBLISHED, CallFailed, Lane, Message
 from sync.mirrors import declaration
 from tests.channels import Board, post_office
@@ -149,11 +153,42 @@ def test_nothing_takes_longer_than_it_may(
     configured: dict[str, Lane], stand_ins: dict[str, Control], settings: Any
 ) -> None:
     settings.SYNC_CALL_SECONDS = 1
-    for kind, step in zip(HTTP, ({"do": "hang"}, {"do": "drip"}), strict=True):
-        stand_ins[kind].follow(step)
+    for step in ({"do": "hang"}, {"do": "drip"}, {"do": "drip_headers"}):
+        for kind in HTTP:
+            stand_ins[kind].follow(step)
+            began = time.monotonic()
+            with pytest.raises(CallFailed) as failure:
+                KINDS[kind].call(configured[kind], message(kind))
+            assert failure.value.code == TOO_LATE
+            assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("word", "least", "most"),
+    [
+        ("7", 7, 7), (" 7 ", 7, 7), ("9" * 5_000, 86_400, 86_400), ("soon", 60, 60), ("-5", 60, 60),
+        ("in 90 s", 85, 90), ("90 s ago", 0, 0), ("in 9000000 s", 86_400, 86_400),
+    ],
+)  # fmt: skip
+def test_retry_after_is_read_in_seconds_and_as_a_date(
+    configured: dict[str, Lane], stand_ins: dict[str, Control], word: str, least: float, most: float
+) -> None:
+    if " s" in word:
+        seconds = int(re.sub(r"\D", "", word)) * (-1 if "ago" in word else 1)
+        word = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    for kind in HTTP:
+        stand_ins[kind].follow({"do": "status", "status": 503, "retry_after": word})
         with pytest.raises(CallFailed) as failure:
             KINDS[kind].call(configured[kind], message(kind))
-        assert classify(failure.value.code) is LATER
+        assert failure.value.retry_after is not None
+        assert least <= failure.value.retry_after <= most
+
+
+def test_a_date_counts_from_the_services_own_clock() -> None:
+    """A stand-in's clock is this machine's, so what is read is asked directly."""
+    headers = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After": "Wed, 21 Oct 2015 07:30:00 -0000"}
+    assert base._patience(headers) == 120
+    assert base._patience({}) is None
 
 
 def test_no_private_address_is_called(

@@ -14,12 +14,12 @@ library is all it needs; the product never imports it.
 What it does is a script, a list of steps, changed while it runs by `PUT /_control/script`. The first step that matches a
 request and is not used up is taken; without one all is well. A step:
 
-    {"do": "ok|slow|hang|drip|reset|status|bad_body|redirect|lost",
+    {"do": "ok|slow|hang|drip|drip_headers|reset|status|bad_body|redirect|lost",
      "times": 3,              how often; absent: always
      "when": "text",          only for requests whose path, key or body holds it
      "status": 503,           of `status`; 200 to 599
      "retry_after": 2,        the header of `status`, in seconds or as it stands
-     "seconds": 0.3,          of `slow` and `hang` (absent: until stopped); of `drip` between two bytes
+     "seconds": 0.3,          of `slow` and `hang` (absent: until stopped); of `drip` and `drip_headers` between two bytes
      "to": "http://…",        of `redirect`; absent: this server's own control address, on loopback
      "body": "…"}             of `bad_body` (absent: half an object of JSON) and `status`
 
@@ -216,6 +216,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) + 10_000))
         self.end_headers()
         for byte in body.ljust(len(body) + 10_000):
+            self.wfile.write(bytes([byte]))
+            if self.server.is_stopped.wait(step.get("seconds", 0.1)):
+                break
+        self._cut()
+
+    def _drip_headers(self, request: Request, step: dict[str, Any]) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Drops: "
+        for byte in head.ljust(len(head) + 10_000, b"."):
             self.wfile.write(bytes([byte]))
             if self.server.is_stopped.wait(step.get("seconds", 0.1)):
                 break
