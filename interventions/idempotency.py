@@ -222,9 +222,10 @@ def prune(*, at: dt.datetime) -> int:
 
 def unanswered(*, at: dt.datetime, limit: int) -> list[KeyedRequest]:
     """Give requests of a day that had their effect and that nobody was told of for a minute, the oldest first."""
-    young, old = at - dt.timedelta(minutes=1), at - dt.timedelta(days=1)
-    found = KeyedRequest.objects.filter(at__range=(old, young), body=None).only("person_id", "method", "route", "at")
-    return list(found.order_by("at")[:limit])
+    between = (at - dt.timedelta(days=1), at - dt.timedelta(minutes=1))
+    return list(
+        KeyedRequest.objects.filter(at__range=between, body=None).defer("headers", "body").order_by("at")[:limit]
+    )
 
 
 def statistics() -> dict[str, Any]:
