@@ -61,3 +61,9 @@ def pooled(options: dict[str, Any]) -> dict[str, Any]:
         "reconnect_timeout": 2,
     }  # fmt: skip
     return options | {"pool": pool}
+
+
+def watched(options: dict[str, Any]) -> dict[str, Any]:
+    """Let a connection that is never given back notice within seconds that its server's machine is gone."""
+    signs = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+    return signs | options

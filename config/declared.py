@@ -244,6 +244,19 @@ IDEMPOTENCY_WARN_ROWS = ENV.number(
     "IDEMPOTENCY_WARN_ROWS", 2_000_000, "More keys than this are a warning in the log and in `/health/`.", least=1
 )
 
+# Streams of events.
+STREAMS_MOST = ENV.number("STREAMS_MOST", 10_000, "Streams of events that one streams process holds open.", least=1)
+STREAMS_PER_PERSON = ENV.number(
+    "STREAMS_PER_PERSON", 20, "How many of them one person may have; a browser needs one, whatever its tabs.", least=1
+)
+STREAMS_CHECK_SECONDS = ENV.number(
+    "STREAMS_CHECK_SECONDS", 10, "How often it is read anew who may hear what; after 30 s without an answer a stream ends.",
+    least=1, most=20,
+)  # fmt: skip
+STREAMS_KEPT_MINUTES = ENV.number(
+    "STREAMS_KEPT_MINUTES", 60, "How long events are kept, for streams that broke off and go on.", least=1, most=1440
+)
+
 # Who may sign in, from where, and for how long.
 LOCKOUT_FAILURES = ENV.number(
     "LOCKOUT_FAILURES",

@@ -75,7 +75,7 @@ def _web() -> tuple[str, ...]:
 
 def _events() -> tuple[str, ...]:
     return (
-        _script("uvicorn"), "--host", HOST, "--port", str(settings.EVENTS_PORT), "--lifespan", "off",
+        _script("uvicorn"), "--host", HOST, "--port", str(settings.EVENTS_PORT), "--lifespan", "on",
         "--timeout-graceful-shutdown", "3", "--no-access-log", "config.events:application",
     )  # fmt: skip
 

@@ -13,6 +13,12 @@ class Point:
 
 # Every point there is. A test compares the places with the calls of `reach()`, and proves that each one is reached.
 POINTS = {
+    "interventions.events.before_append": Point(
+        "interventions.events._append", "Something is committed; no event says so."
+    ),
+    "interventions.events.after_append": Point("interventions.events._append", "The event is committed."),
+    "sync.look.before_commit": Point("sync.realtime.look", "Events and mark are written; not committed."),
+    "sync.look.after_commit": Point("sync.realtime.look", "Events are committed; no stream has been sent them."),
     "therapists.before_write": Point("therapists.operations.primary", "The transaction is open; nothing is written."),
     "therapists.before_commit": Point("therapists.operations.primary", "Written; not committed, no copy is made yet."),
     "therapists.after_commit": Point("therapists.operations.primary", "Committed and fanned out; no answer is sent."),

@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
-from interventions import cleaning, idempotency, operations, patience
+from interventions import cleaning, events, idempotency, operations, patience
 from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.items import SYSTEM
@@ -151,6 +151,7 @@ def advance(*, run_id: uuid.UUID, at: dt.datetime) -> int:
             _note(run, "run_done", SYSTEM, before)
         run.moved_at = at
         run.save()
+        events.announce("run.updated", [run.pk])
         reach("interventions.run.step.before_commit")
     reach("interventions.run.step.after_commit")
     if asked:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from interventions import items
+from interventions import events, items
 from interventions.failpoints import reach
 from interventions.models import Resolution
 from sync import breaker, breaker_state, facts, leases, ledger, parking, pauses, targets
@@ -188,6 +188,7 @@ def _settled(turn: _Turn, lease: Lease, word: str | None, answer: Answer | None,
                 breaker_state.note(lease.target, Call(answered=frozenset({lease.person_id})), at)
             items.settle_items(entities={entity: attempt}, resolution=Resolution.AUTO, at=at)
     reach("sync.call.after_settle", [lease.person_id])
+    events.announce_people("copies.updated", [lease.person_id])
     return True
 
 
@@ -213,6 +214,7 @@ def _failed(turn: _Turn, lease: Lease, failure: CallFailed, duration_ms: int) ->
         if verdict.opens_item and state.word is not Word.OPEN:
             _open_item(lease.person_id, lease.target, failure.code, failure.detail, attempts, kind, at)
     reach("sync.call.after_fail", [lease.person_id])
+    events.announce_people("copies.updated", [lease.person_id])
     logger.info("sync.call.failed", extra={"target": lease.target, "code": failure.code, "person_id": lease.person_id})
     return not breaker.is_shut(state, at)
 

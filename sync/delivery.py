@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from interventions import idempotency, items
+from interventions import events, idempotency, items
 from interventions.failpoints import reach
 from interventions.models import Resolution
 from sync import breaker_state, claims, ledger, outward, parking, reconcile, targets
@@ -63,21 +63,20 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
     the way stand alone; they are passed over, and nobody waits for them. A person over whom several workers died is
     not tried any more, but put in front of staff.
     """
-    total = Report()
+    total, touched = Report(), set[int]()
     breaker_state.pull_forward(timezone.now())
     schema = cache(_schema)
     for _ in range(batches):
-        group = claims.take_up_abandoned()
-        if group is None:
+        if (group := claims.take_up_abandoned()) is None:
             break
         with suppress(_Contended):
             total.add(_quarantine(group, schema) if group.is_poison else _batch(group, schema, debt=True, due=True))
+            touched.update(group.people)
     for is_debt, take_up in ((True, claims.take_up_debt), (False, claims.take_up_due)):
         size, passed_over = settings.SYNC_BATCH_SIZE, set[int]()
         for _ in range(batches):
             started = time.monotonic()
-            group = take_up(limit=size, passed_over=passed_over)
-            if group is None:
+            if (group := take_up(limit=size, passed_over=passed_over)) is None:
                 break
             try:
                 batch = _batch(group, schema, debt=is_debt, due=not is_debt)
@@ -87,11 +86,11 @@ def drain(*, batches: int = BATCHES_A_TASK) -> Report:
                 size = max(1, size // 4)
                 continue
             total.add(batch)
-            if not batch.claimed:
-                passed_over.update(group.people)
+            (touched if batch.claimed else passed_over).update(group.people)
             # Users' writes wait for a batch's locks: it should be over before anybody notices.
             is_quick = time.monotonic() - started < BATCH_SECONDS
             size = min(settings.SYNC_BATCH_SIZE, size * 2) if is_quick else max(min(size, BATCH_AT_LEAST), size // 2)
+    events.announce_people("copies.updated", touched)
     return total
 
 
@@ -140,6 +139,7 @@ def bring_in_line(people: Collection[int]) -> Report:
         total.add(batch)
         if not batch.claimed:
             break
+    events.announce_people("copies.updated", people)
     return total
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from django.db import connection, transaction
 from django.utils import timezone
 
+from interventions import events
 from interventions.failpoints import reach
 from sync import differences, ledger, reconcile, runs, statements, steps
 from sync.accepted import accepted_places
@@ -59,6 +60,7 @@ def advance(run_id: uuid.UUID) -> bool:
         Run.objects.filter(pk=run_id, state=RunState.RUNNING).exclude(after_person__gte=high).update(
             after_person=high, moved_at=timezone.now()
         )
+        events.announce("repair.updated", [run_id])
     return is_running
 
 

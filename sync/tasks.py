@@ -5,7 +5,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from interventions import causes, idempotency, intake, retry_runs
+from interventions import causes, events, idempotency, intake, retry_runs
 from interventions import operations as interventions
 from sync import (
     belated,
@@ -116,6 +116,12 @@ def prune() -> None:
     retry_runs.prune(at=timezone.now())
     idempotency.prune(at=timezone.now())
     carrying.prune(at=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def forget_events() -> None:
+    """Keep no more events than a stream that broke off may go on from."""
+    events.prune(at=timezone.now())
 
 
 def _ring() -> None:

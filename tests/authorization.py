@@ -59,6 +59,8 @@ API: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("POST", ITEM + "hand-back/", {}, (401, 403, 403, 403, 403, 409, 409, 409)),
     ("POST", ITEM + "snooze/", {"until": TOMORROW}, (401, 403, 403, 403, 403, 200, 200, 200)),
     ("POST", ITEM + "unsnooze/", {}, (401, 403, 403, 403, 403, 409, 409, 409)),
+    # Leads to the streams process, which asks who it is once more; test_streams.py asks there.
+    ("GET", "/api/v1/events/", None, (401, 307, 307, 307, 307, 307, 307, 307)),
     ("GET", "/api/v1/operations/{key}/", None, (401, 404, 200, 404, 404, 404, 404, 404)),
     ("POST", "/api/v1/runs/", {"target": "therapist_profiles"}, (401, 403, 403, 403, 403, 202, 202, 202)),
     ("GET", "/api/v1/runs/{run}/", None, (401, 403, 403, 403, 200, 200, 200, 200)),

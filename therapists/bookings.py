@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Q, QuerySet
 
-from interventions import idempotency
+from interventions import events, idempotency
 from interventions.correlation import request_id
 from interventions.models import History
 from sync.strict import Strict
@@ -202,3 +202,4 @@ def _note(booking: Booking, action: str, by: str, before: str | None) -> None:
         actor=by, action=action, object_type="booking", object_id=str(booking.pk), from_state=before,
         to_state=booking.state, request_id=request_id.get(),
     )  # fmt: skip
+    events.announce("booking.updated", [booking.pk], people=[booking.client_id, booking.therapist_id])

@@ -5,6 +5,7 @@ import datetime as dt
 from django.db import IntegrityError, connection
 from django.db.models import QuerySet
 
+from interventions import events
 from interventions.correlation import request_id
 from interventions.models import History
 from sync.strict import Strict
@@ -61,11 +62,13 @@ def add(
     try:
         with connection.cursor() as cursor:
             cursor.execute(_ADD, [person_id, amount, kind, booking_id, by, at])
-            return int(cursor.fetchone()[0])
+            (balance,) = cursor.fetchone()
     except IntegrityError as error:
         if getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == _BALANCE:
             raise NotEnoughCredits from error
         raise
+    events.announce_people("credits.updated", [person_id])
+    return int(balance)
 
 
 def entries(person_id: int) -> QuerySet[CreditEntry]:

@@ -133,6 +133,8 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "sync_service": "target kind is_configured digest since xid everybody_owed_at",
         "sync_endpoint": "id name url read_url secret older_secret is_on made_at made_by secret_since",
         "sync_service_tally": "service hour outcome number milliseconds",
+        "stream_event": "id topic subject people revision at",
+        "stream_mark": "source reached ahead xid",
         "sync_batch": "id pid backend_start server_start people deaths",
         "sync_pulse": "role name at",
         "sync_gap": "id opened_at closed_at audited_at",

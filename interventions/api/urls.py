@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from interventions.api.attention import ITEM_DECISIONS
 from interventions.api.causes import CAUSE_DECISIONS, CauseRetryView, CausesView, CauseView
 from interventions.api.envelope import ReadStanding
+from interventions.api.events import EventsView
 from interventions.api.outcomes import OutcomeView
 from interventions.api.runs import RunsView, RunSwitchView, RunView
 from interventions.api.views import ItemsView, ItemView, ResolveView, RetryView
@@ -38,6 +39,7 @@ def patterns(read_standing: ReadStanding) -> list[URLPattern]:
             path(f"causes/<uuid:pk>/{word}/", view.as_view(), name=f"cause-{word}")
             for word, view in CAUSE_DECISIONS.items()
         ],
+        path("events/", EventsView.as_view(), name="events"),
         path("operations/<path:key>/", OutcomeView.as_view(), name="operation"),
         path("runs/", RunsView.as_view(), name="retry-runs"),
         path("runs/<uuid:pk>/", RunView.as_view(), name="retry-run"),

@@ -2,6 +2,7 @@
 
 from interventions.models.alerts import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Digest
 from interventions.models.causes import Cause, CauseState
+from interventions.models.events import StreamEvent, StreamMark
 from interventions.models.items import Intervention, RandomUUID, Resolution, State
 from interventions.models.keys import KeyedRequest
 from interventions.models.records import FailedRequest, History, HistoryQuerySet
@@ -29,4 +30,6 @@ __all__ = [
     "RetryState",
     "RunRecord",
     "State",
+    "StreamEvent",
+    "StreamMark",
 ]
