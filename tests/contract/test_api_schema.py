@@ -46,7 +46,7 @@ def test_documents_every_address_of_the_contract(schema: Any) -> None:
         "POST /api/v1/causes/{id}/snooze/", "POST /api/v1/causes/{id}/unsnooze/",
         "POST /api/v1/causes/{id}/ignore/", "POST /api/v1/causes/{id}/unignore/", "POST /api/v1/causes/{id}/note/",
         "GET /api/v1/second-bests/", "POST /api/v1/second-bests/",
-        "GET /api/v1/operations/{key}/",
+        "GET /api/v1/operations/{key}/", "GET /api/v1/events/",
         "POST /api/v1/runs/", "GET /api/v1/runs/{id}/",
         "POST /api/v1/runs/{id}/pause/", "POST /api/v1/runs/{id}/resume/", "POST /api/v1/runs/{id}/cancel/",
     }  # fmt: skip

@@ -57,7 +57,7 @@ OTHERS = {
 READS = {
     f"GET /api/v1/{path}/" for path in
     ("second-bests", "directory", "directory/*", "bookings", "credits", "therapists/me", "therapists/me/export", "therapists/me/sync", "enrollments", "interventions", "interventions/*", "causes", "causes/*", "runs/*",
-     "operations/*")
+     "operations/*", "events")
 }  # fmt: skip
 OPEN = {
     "POST /api/v1/auth/session/",
