@@ -55,14 +55,8 @@ def announce_people(topic: str, people: Iterable[int]) -> None:
     _after_commit(topic, people, [])
 
 
-def ring() -> None:
-    """Let the streams look at once for what was committed; without it they look by themselves, within a second."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"NOTIFY {CHANNEL}")
-
-
 def listen() -> None:
-    """Let this session be told of rings."""
+    """Let this session be told when something is appended."""
     with connection.cursor() as cursor:
         cursor.execute(f"LISTEN {CHANNEL}")
 

@@ -46,6 +46,14 @@ ORDER BY line.revision LIMIT {MOST_TOLD + 1}
 _Row = tuple[str, str, int | None, int]
 
 
+def numbers() -> tuple[int, ...]:
+    """Give the highest numbers that were given: where they are as before, nobody has written. Raises DatabaseError."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST)
+        found: tuple[int, ...] = cursor.fetchone()
+    return found
+
+
 def look() -> None:
     """
     Append an event for each write that nobody has told of yet.
@@ -53,9 +61,7 @@ def look() -> None:
     Each write is told once, also where transactions end in another order than their numbers; a bulk write as one event. Costs
     two numbers while nothing is written. Raises DatabaseError.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_LAST)
-        last = dict(zip(_SEQUENCES, cursor.fetchone(), strict=True))
+    last = dict(zip(_SEQUENCES, numbers(), strict=True))
     marks = {mark.source: mark for mark in StreamMark.objects.all()}
     if all(source in marks and marks[source].reached >= last[source] for source in last):
         return

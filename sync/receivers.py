@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-from interventions import events
 from interventions.failpoints import reach
 from sync import delivery, tasks  # noqa: F401 - importing the tasks connects the doorbell
 from sync.doorbell import bell
@@ -44,7 +43,6 @@ def _fan_out(person_id: int) -> None:
         reach("sync.after_commit", [person_id])
         if settings.SYNC_INLINE_BUDGET_MS:
             is_owed = delivery.fan_out(person_id, budget_ms=settings.SYNC_INLINE_BUDGET_MS)
-        events.ring()
         reach("sync.after_fan_out", [person_id])
     # One of the two isolation points: a copy's trouble, our own bugs included, is not the user's.
     except Exception as error:  # noqa: BLE001

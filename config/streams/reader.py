@@ -23,7 +23,9 @@ from therapists.topics import PERMISSIONS
 
 logger = logging.getLogger(__name__)
 
-# How often it is looked for what nobody rang for, and what share of the time looks may take.
+# How often it is asked whether anybody wrote, while somebody listens; whoever writes need not ring, which would cost each write.
+ASK_SECONDS = 0.015
+# How often it is looked though nobody seems to have written, and what part of the time looks may take.
 LOOK_SECONDS, SHARE = 1.0, 5
 # Sessions that are looked up at once: news do not wait for more of them.
 AT_ONCE, NEWS_AT_ONCE = 100, 2_000
@@ -44,6 +46,7 @@ class Reader(threading.Thread):
         self.answered_at = 0.0
         self.is_stopping = self.is_rung = False
         self.told = 0
+        self.numbers: tuple[int, ...] = ()
         self.look_at = self.soonest = self.check_at = 0.0
         self.unchecked: deque[str] = deque()
         self._woken, self._wake = socket.socketpair()
@@ -96,25 +99,33 @@ class Reader(threading.Thread):
     def _turn(self) -> None:
         """Do what is due, a little of each, and wait for more."""
         self._admit()
-        if time.monotonic() >= (self.soonest if self.is_rung else self.look_at):
+        if time.monotonic() >= self._due:
             self._look()
         if time.monotonic() >= self.check_at:
             self.check_at = time.monotonic() + settings.STREAMS_CHECK_SECONDS
             self.unchecked.extend({stream.key for stream in tuple(self.hub.streams)} - set(self.unchecked))
         if self.unchecked:
             self._check([self.unchecked.popleft() for _ in range(min(AT_ONCE, len(self.unchecked)))])
-        due = min(self.soonest if self.is_rung else self.look_at, self.check_at)
-        self._wait(0 if self.unchecked or self.asked else due - time.monotonic())
+        self._wait(0 if self.unchecked or self.asked else min(self._due, self.check_at) - time.monotonic())
+
+    @property
+    def _due(self) -> float:
+        """When to look next."""
+        return self.soonest if self.is_rung or self.hub.streams else self.look_at
 
     def _look(self) -> None:
-        began, self.is_rung = time.monotonic(), False
+        began, numbers = time.monotonic(), realtime.numbers()
+        if numbers == self.numbers and not self.is_rung and began < self.look_at:
+            self.soonest = began + ASK_SECONDS
+            return
+        self.numbers, self.is_rung = numbers, False
         realtime.look()
         while news := events.after(self.told, limit=NEWS_AT_ONCE):
             self._hand_over(self.hub.tell, news)
             self.told = news[-1].id
         self.answered_at = time.monotonic()
         # A look that takes long, as where no index knows of the numbers, leaves time for other things.
-        self.soonest = self.answered_at + (self.answered_at - began) * SHARE
+        self.soonest = self.answered_at + max(ASK_SECONDS, (self.answered_at - began) * SHARE)
         self.look_at = max(self.soonest, self.answered_at + LOOK_SECONDS)
 
     def _check(self, keys: list[str]) -> None:
