@@ -220,14 +220,6 @@ def prune(*, at: dt.datetime) -> int:
     return gone
 
 
-def unanswered(*, at: dt.datetime, limit: int) -> list[KeyedRequest]:
-    """Give requests of a day that had their effect and that nobody was told of for a minute, the oldest first."""
-    between = (at - dt.timedelta(days=1), at - dt.timedelta(minutes=1))
-    return list(
-        KeyedRequest.objects.filter(at__range=between, body=None).defer("headers", "body").order_by("at")[:limit]
-    )
-
-
 def statistics() -> dict[str, Any]:
     """Tell how many keys are kept (as PostgreSQL estimates it), in how much space, since when, and how many are unanswered."""
     with connection.cursor() as cursor:

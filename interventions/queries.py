@@ -1,4 +1,4 @@
-"""What the desk shows: tabs, what is new, timelines."""
+"""What the desk shows: tabs, what is new, timelines, requests that nobody was told of."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import Case, Max, Q, QuerySet, When
 
 from interventions.handlers import handler
-from interventions.models import Cause, CauseState, History, Intervention, State
+from interventions.models import Cause, CauseState, History, Intervention, KeyedRequest, State
 
 # Numbers on tabs are for a glance: beyond this they say "more than".
 MOST_COUNTED = 999
@@ -146,3 +146,10 @@ def timeline(item: Intervention) -> list[Moment]:
             for one in handler().tries((item.person_id, item.target))
         ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.at, reverse=True)
+
+
+def unanswered(*, at: dt.datetime, limit: int) -> list[KeyedRequest]:
+    """Give keyed requests of a day that had their effect and that nobody was told of for a minute, the oldest first."""
+    between = (at - dt.timedelta(days=1), at - dt.timedelta(minutes=1))
+    found = KeyedRequest.objects.filter(at__range=between, body=None).defer("headers", "body")
+    return list(found.order_by("at")[:limit])

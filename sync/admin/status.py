@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from interventions import idempotency
+from interventions import queries as requests
 from interventions.admin import retries
 from interventions.admin.reading import bounds, read
 from sync import metrics, queries, targets
@@ -35,7 +35,7 @@ def _page(request: HttpRequest) -> HttpResponse:
     with bounds():
         places = read(lambda: readings.targets(now))
         people = read(lambda: queries.waiting_longest(targets.names(), limit=PEOPLE))
-        doubtful = read(lambda: idempotency.unanswered(at=now, limit=REQUESTS))
+        doubtful = read(lambda: requests.unanswered(at=now, limit=REQUESTS))
     context = admin.site.each_context(request) | {
         "title": "Sync status", "read_at": now, "places": places,
         "people": people, "lines": [_line(one) for one in people.value or []], "most": PEOPLE,
