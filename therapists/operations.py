@@ -71,8 +71,7 @@ def edit_profile(
             changed = User.objects.filter(pk=person_id).exclude(email_norm=user.email_norm)
             changed.update(unproven_address=F("email_norm"))
         facts = {fact: value for fact, value in changes.items() if fact in ENROLLMENT_FACTS}
-        rows = queries.profiles()
-        enrollment = (rows.select_for_update(of=("self",), no_key=True) if facts else rows).get(user_id=person_id)
+        enrollment, _ = queries.profile("user_id", person_id, is_locked=bool(facts))
         if any(getattr(enrollment, fact) != value for fact, value in facts.items()):
             save_facts(enrollment, facts)
         enrollment.user = user or enrollment.user

@@ -4,13 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db.models import BigIntegerField
-from django.db.models.expressions import RawSQL
-
 from sync import changes as fact_changes
 from therapists.mirrors import ENROLLMENTS, USERS
 from therapists.models import Enrollment, User
-from therapists.queries import profiles
+from therapists.queries import profile
 
 # Facts that stand in the user's row; the others of a profile stand in the enrollment's.
 USER_FACTS = frozenset({"full_name", "email"})
@@ -61,19 +58,15 @@ class ChangedMeanwhile(Exception):
         self.both = both
 
 
-def current(enrollment_id: int | None = None, *, person_id: int | None = None) -> tuple[Enrollment, Version]:
+def current(enrollment_id: int = 0, *, person_id: int | None = None) -> tuple[Enrollment, Version]:
     """
     Give an enrollment, by its own id or by its person's, with its user, and the version that they are.
 
     Raises Enrollment.DoesNotExist, and DatabaseError where the net's columns, unknown to the models, are not there.
     """
-    named = {"pk": enrollment_id} if person_id is None else {"user_id": person_id}
-    number = {
-        name: RawSQL(f"coalesce({table}.revision, 0)", [], BigIntegerField())  # noqa: S611 - names of ours
-        for name, table in (("of_enrollment", ENROLLMENTS), ("of_user", USERS))
-    }
-    found = profiles().annotate(**number).get(**named)
-    return found, Version(*(int(getattr(found, name)) for name in number))
+    named, word = ("id", enrollment_id) if person_id is None else ("user_id", person_id)
+    found, numbers = profile(named, word, also=("coalesce(e.revision, 0)", "coalesce(u.revision, 0)"))
+    return found, Version(*numbers)
 
 
 def number_of(enrollment_id: int, *, with_user: bool = False) -> str:

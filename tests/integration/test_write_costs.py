@@ -13,7 +13,7 @@ from sync.mirrors import declaration
 from tests import fakes
 from tests.factories import Cast
 from therapists.api.serializers import profile_of
-from therapists.queries import profiles
+from therapists.queries import profile
 
 ME = "/api/v1/therapists/me/"
 # Who calls (2), the transaction and its limits (3), the row locked and written (2), its last limits (1), what is owed (1),
@@ -50,7 +50,7 @@ class TestASave:
         assert len(patched(ada, "once", "again")) <= 3
 
     def test_reads_all_that_is_shown_of_a_profile_and_no_more(self, cast: Cast, django_assert_num_queries: Any) -> None:
-        row = profiles().get(user=cast.ada)
+        row, _ = profile("user_id", cast.ada.pk)
         with django_assert_num_queries(0):
             assert profile_of(row)["full_name"] == cast.ada.full_name
         assert row.get_deferred_fields()
