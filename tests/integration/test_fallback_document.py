@@ -138,6 +138,19 @@ def test_example_3_a_queue_for_later(provider: Control) -> None:
     assert Intervention.objects.get().operation == "errand nobody's"
 
 
+def test_what_was_refused_is_not_queued(provider: Control) -> None:
+    provider.follow({"do": "status", "status": 422})
+    wish = Wish("analytics", key="analytics:8", person_id=1)
+    act = Context("analytics", sms.SERVICE, 1)
+    outcome = run(
+        lambda: execute_service(lambda: tell("analytics:8"), act),
+        name="analytics",
+        second_bests=SecondBests(queued=wish),
+    )
+    assert (outcome.which, outcome.code) == (Which.FAILED, "422")
+    assert not Errand.objects.exists()
+
+
 def test_example_4_content_for_several_channels(model: Control, provider: Control) -> None:
     errands.declare(Kind("channel", service="sms", carry=lambda errand: tell(errand.key)))
 
