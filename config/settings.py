@@ -200,7 +200,7 @@ _SCHEME, _, _SITE = BASE_URL.rstrip("/").partition("//")
 MEDIA_STORES: dict[str, dict[str, Any]] = {
     "files": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "s3": {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "therapists.images.bucket.Bucket",
         "OPTIONS": {
             "bucket_name": MEDIA_BUCKET, "endpoint_url": MEDIA_ENDPOINT or None, "region_name": MEDIA_REGION or None,
             "access_key": MEDIA_ACCESS_KEY or None, "secret_key": MEDIA_SECRET_KEY or None, "default_acl": None,

@@ -19,7 +19,7 @@ from tests.conftest import KEPT_TABLES
 # `make state-machine` plays longer, at random, and shrinks what it finds.
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "0"))
 SHORT = settings(
-    max_examples=30, stateful_step_count=60, derandomize=True, phases=[Phase.generate], deadline=None, database=None,
+    max_examples=40, stateful_step_count=60, derandomize=True, phases=[Phase.generate], deadline=None, database=None,
     suppress_health_check=list(HealthCheck), print_blob=True,
 )  # fmt: skip
 LONG = settings(

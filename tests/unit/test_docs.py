@@ -98,12 +98,12 @@ class TestTheDecisions:
 
 
 class TestTheListOfDependencies:
-    def declared(self) -> list[str]:
+    def declared(self) -> set[str]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
         lines: list[str] = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
         for extra in project["project"].get("optional-dependencies", {}).values():
             lines += extra
-        return [re.split(r"[\[=<>!~; ]", line)[0].lower() for line in lines]
+        return {re.split(r"[\[=<>!~; ]", line)[0].lower() for line in lines}
 
     def test_has_one_line_of_reason_for_each_direct_dependency(self) -> None:
         text = (ROOT / "docs" / "dependencies.md").read_text()

@@ -106,9 +106,12 @@ def _flush(name: str) -> None:
 
 
 def _names(older_than: dt.datetime) -> Iterator[str]:
-    if not default_storage.exists(FOLDER):
+    # Not exists(): a bucket has no folders, only names with strokes in them.
+    try:
+        folders = sorted(default_storage.listdir(FOLDER)[0])
+    except FileNotFoundError:
         return
-    for folder in sorted(default_storage.listdir(FOLDER)[0]):
+    for folder in folders:
         for file in default_storage.listdir(f"{FOLDER}/{folder}")[1]:
             name = f"{FOLDER}/{folder}/{file}"
             if NAME.fullmatch(name) and default_storage.get_modified_time(name) < older_than:
