@@ -33,6 +33,11 @@ def code_of(error: BaseException) -> str:
     return str(getattr(error.__cause__, "sqlstate", None) or "")
 
 
+def name_of(error: BaseException) -> str:
+    """Name an error for logs and items: its SQLSTATE, or else its kind. Never its words, which quote values."""
+    return code_of(error) or type(error).__name__
+
+
 def is_conflict(error: BaseException) -> bool:
     """Tell whether PostgreSQL has undone the transaction because of somebody else's, and asks to try it again."""
     return code_of(error) in CONFLICTS

@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from prometheus_client import Counter
 
 from interventions.idempotency import InFlight, KeyTaken
 from interventions.operations import log_manual_intervention_needed
 from sync import errands, failing, kept
-from sync.again import code_of
+from sync.again import code_of, name_of
 from sync.backoff import NO_ANSWER, TOO_LATE, FailureClass, classify
 from sync.errands import Wish
 from sync.kept import Question
@@ -25,6 +26,10 @@ from sync.strict import NotDegradable, SecondBest, standing_in
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# Names are declared in the code, so there are few.
+GIVEN = Counter(
+    "keepwell_second_bests", "What people were given, fresh or a second best, by operation.", ["operation", "which"]
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def with_graceful_degradation(operation: Callable[[], T], *, name: str, entity_i
     except NotDegradable:
         raise
     except Exception as error:  # noqa: BLE001 - isolation point: whatever a second-best operation raises is not the user's
-        # A name and a code only: messages quote values.
-        code = str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__)
+        code = name_of(error)
         logger.warning("sync.degraded", extra={"operation": name, "entity_id": entity_id, "code": code})
     is_noted = log_manual_intervention_needed(operation=name, entity_id=entity_id, error=f"{name}: {code}")
     warning = "This could not be finished right now."
@@ -196,10 +200,12 @@ def run(operation: Callable[[], T], *, name: str, second_bests: SecondBests[T]) 
     except Exception as error:  # noqa: BLE001 - isolation point: whatever the operation raises, something stands in for it
         failed = error if isinstance(error, ServiceFailed) else _classified(error)
         outcome = _second_best(second_bests, failed)
+        GIVEN.labels(name, outcome.which).inc()
         logger.warning("sync.second_best", extra={"operation": name, "which": outcome.which, "code": failed.code})
         return outcome
     if second_bests.cached is not None:
         _bounded(partial(kept.put, second_bests.cached, value, at=timezone.now()))
+    GIVEN.labels(name, Which.FRESH).inc()
     return Outcome(Which.FRESH, value)
 
 

@@ -9,6 +9,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from interventions import spool
 from sync import triggers, vitals
+from sync.again import name_of
 from sync.vitals import postgres
 from sync.vitals.parts import worst
 
@@ -31,7 +32,7 @@ def readiness() -> list[Check]:
             cursor.execute(f"SET LOCAL statement_timeout = {READ_MS}")
             return [Check("database", True), _migrations(), _net(), *_durability(), _spool()]
     except (DatabaseError, InterfaceError) as error:
-        code = str(getattr(error.__cause__, "sqlstate", None) or type(error).__name__)
+        code = name_of(error)
         return [Check("database", False, code), _spool()]
 
 

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from interventions import idempotency
 from interventions.correlation import request_id
 from interventions.models import History
+from sync.again import name_of
 from sync.strict import Strict
 from therapists import bookings
 from therapists.models import Enrollment, Profile, Status
@@ -99,5 +100,4 @@ def _ensure_profile(person_id: int) -> None:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
             set_bounds(PRIMARY_LOCK_MS, PRIMARY_STATEMENT_MS)
     except DatabaseError as error:
-        code = getattr(error.__cause__, "sqlstate", None) or type(error).__name__
-        logger.warning("therapists.profile.not_created", extra={"person_id": person_id, "code": code})
+        logger.warning("therapists.profile.not_created", extra={"person_id": person_id, "code": name_of(error)})

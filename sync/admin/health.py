@@ -28,6 +28,7 @@ ADVICE = {
     "consistency": "manage.py audit_drift --full --owe compares everybody now; what differs is owed again, and follows.",
     "signs": "Start what is silent; its log says why it ended. What is owed is kept meanwhile.",
     "failures": "The log has a line with the request's id for each of them.",
+    "second_bests": "Mend the service, then have it called again under Second bests; what waits follows by itself.",
     "keys": "Keys go by themselves after IDEMPOTENCY_RETENTION_HOURS; look for a program that makes too many.",
     "queues": "Start Redis, or workers. Nothing is lost: the sweep finds what is owed.",
     "spool": "It is taken in by the next sweep, once PostgreSQL takes it; manage.py take_in_spool does it now.",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from sync.lookout import Lookout
-from sync.vitals import disks, engine, postgres, queues
+from sync.vitals import disks, engine, postgres, queues, second_bests
 from sync.vitals.parts import TITLES, Part, Verdict, unknown
 
 __all__ = ["KEPT_SECONDS", "READS", "WAIT_SECONDS", "Part", "Verdict", "everything"]
@@ -27,6 +27,7 @@ READS: dict[str, Callable[[], Part]] = {
     "consistency": engine.equality,
     "failures": engine.failed,
     "keys": engine.keys,
+    "second_bests": second_bests.second_bests,
 }
 
 

@@ -28,6 +28,7 @@ TITLES = {
     "signs": "Workers and beat",
     "failures": "Failures",
     "keys": "Idempotency keys",
+    "second_bests": "Second bests",
     "queues": "Queues",
     "spool": "Spool",
     "disks": "Disks",

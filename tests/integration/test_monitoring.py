@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import yaml
 from django.test import Client
+from django.utils import timezone
 
 from interventions import spool
-from sync import pulse, repair, vitals
+from sync import errands, kept, pulse, repair, vitals
+from sync.errands import Wish
+from sync.fallback import Context, SecondBests, execute_service, run
 from sync.metrics import MEASURES
 from sync.pulse import Pulse
 from sync.vitals import postgres
 from tests import fakes
 from tests.factories import Cast, parked_target
 from tests.integration.test_metrics import scraped
+from therapists import reminders, suggestions
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 NAME, BY = re.compile(r"\bkeepwell_[a-z_]+"), re.compile(r"\bby \(([a-z, ]+)\)")
@@ -38,6 +42,20 @@ def asked() -> dict[str, str]:
     return found | {target["expr"]: f"panel {one['title']}" for one in panels() for target in one["targets"]}
 
 
+def with_second_bests() -> None:
+    """Let a service fail for somebody, with an answer of before that is kept and a call that waits."""
+    now = timezone.now()
+    kept.put(kept.Question(kept.kinds()[suggestions.NAME], 1, {}), "x", at=now)
+    errands.queue(Wish(reminders.REMINDER, key="x"), at=now)
+
+    def fail() -> str:
+        raise TimeoutError
+
+    act = Context(suggestions.NAME, "assistant", 1)
+    given = SecondBests(default=lambda: "y")
+    assert run(lambda: execute_service(fail, act), name=suggestions.NAME, second_bests=given).value == "y"
+
+
 @pytest.fixture
 def shown(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[tuple[str, ...], float]]:
     """What `/metrics` gives where everything is there that is told of: a replica, an audit, a failure in the spool."""
@@ -55,6 +73,7 @@ def shown(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[tuple[s
         Pulse().give(role, "here")
     fakes.sql("INSERT INTO failed_request (operation, hour, number) VALUES ('GET /x', now(), 1)")
     spool.append([{"name": "test"}])
+    with_second_bests()
     parked_target()
     repair.audit(owe=True)
     return scraped()

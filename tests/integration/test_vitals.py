@@ -1,5 +1,6 @@
 """Every part that must work is told as it is; what cannot be read is not known, spoils nothing else, and makes nobody wait."""
 
+import datetime as dt
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
-from sync import pulse, triggers, vitals
+from sync import errands, failing, pulse, triggers, vitals
+from sync.errands import Wish
 from sync.models import Service
 from sync.pulse import Pulse
 from sync.vitals import Part, Verdict, postgres
 from sync.vitals.parts import TITLES
 from tests import fakes
 from tests.factories import Cast, parked_target
+from therapists import reminders
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOT_CONFIGURED = "not configured, so owed nothing: listing, mail, analytics"
@@ -179,6 +183,21 @@ def test_services_are_told_of_as_targets_are(cast: Cast, settled: Any) -> None:
     assert found["owed"].figures["copies"] == 2
     assert found["targets"].says == "listing parked; not configured, so owed nothing: mail, analytics"
     assert (found["targets"].figures["shut"]["listing"], found["targets"].figures["shut"]["listing-2"]) == (True, False)
+
+
+def test_second_bests_are_told_of_by_services_and_errands(cast: Cast) -> None:
+    assert parts()["second_bests"].verdict is Verdict.GOOD
+    now = timezone.now()
+    for person in (1, 2, 3):
+        failing.note_failure("assistant", person_id=person, code="503", at=now)
+    failing.count("assistant", "transient", milliseconds=5, at=now)
+    errands.queue(Wish(reminders.REMINDER, key="x"), at=now - dt.timedelta(hours=2))
+    found = parts()["second_bests"]
+    assert found.verdict is Verdict.WORRYING
+    assert found.says == "0 answers kept, 1 errand waiting for 2 hours at most; not called for a while: assistant"
+    assert (found.figures["rests"], found.figures["service_failures"]) == ({"assistant": True}, {"assistant": 3})
+    assert found.figures["errands"] == {reminders.REMINDER: {"waiting": 1}}
+    assert found.figures["calls"] == {"assistant": {"transient": 1}}
 
 
 class TestThePage:
