@@ -59,6 +59,11 @@ class Copy:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def events_url(self) -> str:
+        """Where its streams process is reached."""
+        return f"http://127.0.0.1:{self.port + 1}"
+
+    @property
     def output(self) -> Path:
         """What the launcher said."""
         return self.var_dir.with_suffix(".out")

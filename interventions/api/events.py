@@ -1,5 +1,6 @@
 """Where streams of events are served: by a process of their own, to which this address leads."""
 
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
@@ -23,6 +24,10 @@ NAMED = [
 
 class EventsView(ApiView):
     """A stream of server-sent events: topics, ids and revisions of what was written."""
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Take whoever accepts a stream and nothing else: what is answered here has no body, or is a problem."""
+        return super().perform_content_negotiation(request, force=True)
 
     @extend_schema(
         operation_id="events",

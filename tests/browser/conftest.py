@@ -83,7 +83,8 @@ def watched(browser: Browser, keepwell: Copy, *, has_script: bool = True) -> Ite
         troubles.append(str(error.error))
 
     def note_outside(asked: Request) -> None:
-        if not asked.url.startswith((keepwell.url, "data:", "blob:")):
+        # The streams process has a port of its own on the same host.
+        if not asked.url.startswith((keepwell.url, keepwell.events_url, "data:", "blob:")):
             troubles.append(asked.url)
 
     def note_refused(said: ConsoleMessage) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect
@@ -72,6 +73,47 @@ def test_a_profile_is_edited_without_script(browser: Browser, keepwell: Copy) ->
         expect(page.get_by_label("About you")).to_have_value("Written without any script.\n\nIn two parts.")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("status")).to_contain_text("You are signed out.")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_pages_that_say_what_went_wrong_keep_nobody_out(browser: Browser, keepwell: Copy) -> None:
+    troubles: list[Any] = []
+    ben = "user_id = (SELECT id FROM users WHERE email = 'ben@keepwell.example')"
+    with watched(browser, keepwell, has_script=False) as window, psycopg.connect(keepwell.database_url) as other:
+        page = window.new_page()
+        signed_in(page, "ben")
+        other.execute(f"UPDATE therapist_enrollments SET phone = '+44 7' WHERE {ben}")
+        other.commit()
+        page.get_by_label("Telephone").fill("+44 8")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("alert")).to_contain_text("Not saved yet: somebody changed this")
+        expect(page.locator("#phone-theirs")).to_contain_text("+44 7")
+        conflict = page.content()
+        other.execute(f"SELECT FROM therapist_enrollments WHERE {ben} FOR UPDATE")
+        page.get_by_label("About you").fill("Kept on the page.")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("cannot reach its database")
+        away = page.content()
+        other.rollback()
+        page.get_by_role("button", name="Send it again").click()
+        expect(page.get_by_role("status")).to_contain_text("Saved.")
+        expect(page.get_by_label("About you")).to_have_value("Kept on the page.")
+    with watched(browser, keepwell) as window:
+        page = window.new_page()
+        page.goto("/me/password/")
+        page.get_by_label("E-mail").fill("ada@keepwell.example")
+        page.get_by_role("button", name="Mail me a code").click()
+        expect(page.get_by_label("Code from the letter")).to_be_focused()
+        troubles += faults(page)
+        for words in (conflict, away):
+            page.goto("/me/sign-in/")
+            page.evaluate(
+                "(words) => document.documentElement.replaceWith(new DOMParser().parseFromString(words, 'text/html').documentElement)",
+                words,
+            )
+            troubles += faults(page)
+    assert not troubles, "\n".join(map(str, troubles))
 
 
 @pytest.mark.slow

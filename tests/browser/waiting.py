@@ -105,6 +105,16 @@ class Ledger:
         with psycopg.connect(self._url) as connection:
             return connection.execute(sql, words).fetchall()
 
+    def write(self, sql: str, *words: object) -> None:
+        """Write past the product, as another program does."""
+        with psycopg.connect(self._url) as connection:
+            connection.execute(sql, words)
+
+    @property
+    def person_id(self) -> int:
+        """The person's id."""
+        return int(self.rows("SELECT id FROM users WHERE email = %s", self.person)[0][0])
+
     def requests(self) -> list[tuple[str, str, str]]:
         """Give method, route and answered body of each request that had its effect since this was made."""
         return self.rows(

@@ -377,6 +377,23 @@ function refilled(form, fresh, isSeen) {
   }
 }
 
+/* What the stream of events tells, and other tabs: it was written, so look. Nothing is taken from the event itself. */
+const ABOUT_ME = /^(?:avatar|profile|copies|credits)\.updated$/, HINT_MS = 30, CROWD_MS = 1000;
+let looking = 0, isStale = false;
+function look(wait) {
+  isStale ||= document.hidden;
+  if (document.hidden || looking) return;
+  looking = setTimeout(async () => {
+    await refreshed({ isLook: true });
+    looking = 0;
+  }, wait);
+}
+function hinted({ topic, id }) {
+  // Where many are meant, or the stream was away for many, they do not all ask at one moment.
+  if (topic === "resync" || (ABOUT_ME.test(topic) && id === null)) look(Math.random() * CROWD_MS);
+  else if (topic === "booking.updated" || (ABOUT_ME.test(topic) && id === person)) look(HINT_MS);
+}
+
 /* ---- <sync-button> ---- */
 
 class SyncButton extends HTMLElement {
@@ -717,7 +734,7 @@ class SyncQueue extends HTMLElement {
     const [look, word, text] = stood(entry, content);
     const what = content?.what ?? "A change", names = Object.values(content?.labels ?? {}).join(", ");
     const row = element("li", { className: "card" });
-    row.append(element("div", {}, element("h3", { textContent: names ? `${what}: ${names}` : what }), element("p", { className: "hint" },
+    row.append(element("div", {}, element("h2", { textContent: names ? `${what}: ${names}` : what }), element("p", { className: "hint" },
       element("time", { dateTime: new Date(entry.at).toISOString(), title: new Date(entry.at).toLocaleString(), textContent: `Pressed ${ago(entry.at)}` }),
       `, ${entry.tries ? `tried ${many(entry.tries, "time", "times")}` : "not tried yet"}`)));
     row.append(element("p", {}, element("span", { className: `mark ${look}`, textContent: word })), element("p", { className: "told", textContent: text }));
@@ -783,7 +800,14 @@ if (person) {
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   addEventListener("online", () => { told(); flush(Date.now()); });
   addEventListener("offline", () => told());
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) flush(); });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    flush();
+    if (isStale) look(0);
+    isStale = false;
+  });
+  document.addEventListener("keepwell:event", ({ detail }) => hinted(detail));
+  document.addEventListener("keepwell:stream", ({ detail }) => { if (detail === "ended") shut("Somebody else signed in in this browser."); });
   ready.then(prune).then(() => flush());
 }
 document.addEventListener("click", (event) => {
