@@ -64,6 +64,6 @@ def pooled(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def watched(options: dict[str, Any]) -> dict[str, Any]:
-    """Let a connection that is never given back notice within seconds that its server's machine is gone."""
+    """Give the streams' connection a name of its own, and let it notice within seconds that its server's machine is gone."""
     signs = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
-    return signs | options
+    return signs | options | {"application_name": "keepwell-streams"}

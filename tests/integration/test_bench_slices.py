@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Count
 
 from sync.models import Run, RunChange
-from tests import bench_drain, bench_peers, bench_repair, fakes, measuring
+from tests import bench_drain, bench_peers, bench_repair, bench_streams, fakes, measuring
 from tests.peers.registry import BARE, LIMIT, OURS, PEERS, peer
 from therapists.demo.population import seed_population
 
@@ -69,3 +69,14 @@ def test_a_peer_that_fails_is_told_and_the_others_do_their_work(transactional_db
     assert (clean["done"], clean["failures"]) == (300, "0 items, 0 causes")
     assert (poisoned["done"], poisoned["failures"]) == (297, "3 items, 1 cause")
     assert found[LIMIT].drains[True][0]["done"] == 0
+
+
+@pytest.mark.slow
+def test_everybody_with_a_stream_open_is_told_of_each_write_over_one_session(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    measuring.crowd(5)
+
+    told = bench_streams.measure(tmp_path, clients=60, writes=5, between=0.2)
+
+    assert (len(told.took), told.missing, told.sessions) == (300, 0, 1)

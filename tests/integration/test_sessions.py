@@ -127,7 +127,7 @@ class TestSessions:
             self.aged(used_at=dt.timedelta(minutes=20))
             assert client.get(DESK, headers=headers).status_code == 200
             assert (OpenSession.objects.get().used_at > timezone.now() - dt.timedelta(minutes=1)) is is_use
-        for script in ("inbox", "desk"):
+        for script in ("inbox", "desk", "fresh"):
             text = (SCRIPTS / f"{script}.js").read_text()
             assert text.count("fetch(") == text.count('"X-Look"') == 1
 

@@ -109,7 +109,9 @@ class TestAnswers:
     def test_of_the_web_lead_there(self, cast: Cast, settings: Any) -> None:
         settings.EVENTS_URL = "http://127.0.0.1:8001"
         client = Client(headers=signed_in(cast.ada))
-        answer = client.get(f"{EVENTS}?topics=profile.updated", headers={"Host": "localhost:8000"})
+        answer = client.get(
+            f"{EVENTS}?topics=profile.updated", headers={"Host": "localhost:8000", "Accept": "text/event-stream"}
+        )
         assert answer.status_code == 307
         # Cookies are known by the host's name.
         assert answer["Location"] == f"http://localhost:8001{EVENTS}?topics=profile.updated"

@@ -1,11 +1,18 @@
-/* While a retry is under way, look whether it has come to an end, and put the answer in place without reloading. */
+/*
+ * While a retry is under way, look whether it has come to an end, and put the answer in place without reloading: when the
+ * stream tells of it (streams.js), and from time to time, more often while there is no stream.
+ */
 "use strict";
 {
   const EVERY_MS = 3000;
-  const MOST_LOOKS = 200; // ten minutes: a retry without an answer lapses by then
+  const LIVE_MS = 15000;
+  const SOON_MS = 200;
+  const MOST_LOOKS = 400; // far more than ten minutes' worth: a retry without an answer lapses by then
   const item = () => document.querySelector("#kw-item");
   const news = document.querySelector("#kw-news");
   let looks = 0;
+  let next = 0;
+  let isLooking = false;
 
   const show = (fresh) => {
     const hadFocus = item().contains(document.activeElement);
@@ -35,10 +42,26 @@
     return true;
   };
 
-  const watch = async () => {
-    const isOver = await look().catch(() => false); // away for a moment: the next look finds out
-    if (!isOver && looks < MOST_LOOKS) setTimeout(watch, EVERY_MS);
+  const plan = (milliseconds) => {
+    clearTimeout(next);
+    next = setTimeout(watch, milliseconds);
   };
 
-  if (item()?.hasAttribute("data-waiting")) setTimeout(watch, EVERY_MS);
+  const watch = async () => {
+    if (isLooking) return plan(SOON_MS);
+    isLooking = true;
+    const isOver = await look().catch(() => false); // away for a moment: the next look finds out
+    isLooking = false;
+    if (isOver || looks >= MOST_LOOKS) next = -1;
+    else plan(document.documentElement.dataset.stream === "live" ? LIVE_MS : EVERY_MS);
+  };
+
+  if (item()?.hasAttribute("data-waiting")) {
+    plan(EVERY_MS);
+    document.addEventListener("keepwell:event", ({ detail: { topic, id } }) => {
+      const isOurs = topic === "resync" || id === null || location.pathname.includes(id);
+      if (isOurs && next !== -1) plan(SOON_MS);
+    });
+    document.addEventListener("keepwell:stream", ({ detail }) => detail === "away" && next !== -1 && plan(EVERY_MS));
+  }
 }

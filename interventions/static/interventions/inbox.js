@@ -1,7 +1,12 @@
-/* Say how many have come since the list was read. The list itself stays as it is until somebody asks for the new ones. */
+/*
+ * Say how many have come since the list was read: when the stream tells of some (streams.js), and from time to time, more often
+ * while there is no stream. The list itself stays as it is until somebody asks for the new ones.
+ */
 "use strict";
 {
   const EVERY_MS = 10000;
+  const LIVE_MS = 60000;
+  const SOON_MS = 500;
   const KEPT = "kw-inbox-selection";
   const boxes = () => [...document.querySelectorAll("#result_list .action-select")];
 
@@ -33,8 +38,26 @@
   document.addEventListener("DOMContentLoaded", () => {
     const news = document.querySelector("#kw-new");
     if (!news) return;
-    // Away for a moment, or signed out: the next look finds out.
-    setInterval(() => look(news).catch(() => {}), EVERY_MS);
+    let next = 0;
+    const plan = (milliseconds) => {
+      clearTimeout(next);
+      next = setTimeout(async () => {
+        await look(news).catch(() => {}); // away for a moment, or signed out: the next look finds out
+        plan(document.documentElement.dataset.stream === "live" ? LIVE_MS : EVERY_MS);
+      }, milliseconds);
+    };
+    let soon = 0;
+    const hear = () => {
+      if (Date.now() < soon) return; // one look for many
+      soon = Date.now() + SOON_MS;
+      plan(SOON_MS);
+    };
+    plan(EVERY_MS);
+    document.addEventListener("keepwell:event", ({ detail: { topic } }) => {
+      if (topic === "intervention.updated" || topic === "resync") hear();
+    });
+    document.addEventListener("visibilitychange", () => document.hidden || hear());
+    document.addEventListener("keepwell:stream", ({ detail }) => detail === "away" && plan(EVERY_MS));
     news.querySelector("a").addEventListener("click", keep);
   });
   addEventListener("load", restore);

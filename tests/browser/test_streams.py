@@ -1,0 +1,94 @@
+"""What is new is seen without loading a page again: in every tab, by staff, and after whatever broke the stream off."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.processes import Copy, until
+
+PASSWORD = "keepwell-in-development"
+HEARD = """
+window.heard = [];
+document.addEventListener("keepwell:event", ({ detail }) => window.heard.push({ ...detail, at: Date.now() }));
+"""
+
+
+@pytest.fixture
+def desk(browser: Browser, keepwell: Copy) -> Iterator[BrowserContext]:
+    """A browser in which somebody of the staff is signed in, and whose pages remember what they heard."""
+    context = browser.new_context(base_url=keepwell.url)
+    context.add_init_script(HEARD)
+    page = context.new_page()
+    sign_in(page, "root@keepwell.example", PASSWORD)
+    page.wait_for_url("**/admin/")
+    page.close()
+    yield context
+    context.close()
+
+
+def opened(desk: BrowserContext, address: str = "/admin/") -> Page:
+    page = desk.new_page()
+    page.goto(address)
+    live(page)
+    return page
+
+
+def live(page: Page, *, seconds: float = 10) -> None:
+    expect(page.locator("html[data-stream=live]")).to_have_count(1, timeout=seconds * 1000)
+
+
+def heard(page: Page, topic: str) -> list[Any]:
+    found: list[Any] = page.evaluate("topic => window.heard.filter((one) => one.topic === topic)", topic)
+    return found
+
+
+def write(keepwell: Copy, statement: str) -> None:
+    with psycopg.connect(keepwell.database_url.replace("postgres://", "postgresql://"), autocommit=True) as session:
+        session.execute(statement)
+
+
+EDIT = (
+    "UPDATE therapist_enrollments SET bio = bio || '.' WHERE user_id = (SELECT min(user_id) FROM therapist_enrollments)"
+)
+
+
+def test_every_tab_hears_once_and_another_takes_over_where_the_one_with_the_stream_is_closed(
+    desk: BrowserContext, keepwell: Copy
+) -> None:
+    tabs = [opened(desk) for _ in range(8)]
+    write(keepwell, EDIT)
+    for tab in tabs:
+        until(lambda tab=tab: len(heard(tab, "profile.updated")) == 1, what="The event in each tab")  # type: ignore[misc]
+    tabs[0].close()
+    began = time.monotonic()
+    write(keepwell, EDIT)
+    for tab in tabs[1:]:
+        until(lambda tab=tab: len(heard(tab, "profile.updated")) == 2, seconds=4, what="The next one")  # type: ignore[misc]
+    assert time.monotonic() - began < 4
+    for tab in tabs[1:]:
+        assert len(heard(tab, "profile.updated")) == 2, "nothing twice"
+
+
+def test_a_page_follows_the_database_over_a_killed_process(desk: BrowserContext, keepwell: Copy) -> None:
+    page = opened(desk)
+    switched = page.locator("#kw-targets ~ ul >> text=switched off")
+    expect(switched).to_have_count(0)
+    pid = keepwell.pid("events")
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    expect(page.locator("html[data-stream=away]")).to_have_count(1)
+    write(
+        keepwell,
+        "INSERT INTO intervention_history (actor, action, object_type, object_id) VALUES ('system', 'seen', 'target', 'users')",
+    )
+    live(page, seconds=20)
+    # What it missed is told, and everything is read again.
+    until(lambda: bool(heard(page, "target.updated")), what="What was missed")
+    assert len(heard(page, "resync")) >= 2
