@@ -54,25 +54,29 @@ def numbers() -> tuple[int, ...]:
     return found
 
 
-def look() -> None:
+def look() -> bool:
     """
-    Append an event for each write that nobody has told of yet.
+    Append an event for each write that nobody has told of yet; gives whether somebody may be about to commit another one.
 
     Each write is told once, also where transactions end in another order than their numbers; a bulk write as one event. Costs
-    two numbers while nothing is written. Raises DatabaseError.
+    one statement while nothing is written. Raises DatabaseError.
     """
-    last = dict(zip(_SEQUENCES, numbers(), strict=True))
     marks = {mark.source: mark for mark in StreamMark.objects.all()}
-    if all(source in marks and marks[source].reached >= last[source] for source in last):
-        return
+    if len(marks) == len(_SEQUENCES) and not _is_behind(marks, dict(zip(_SEQUENCES, numbers(), strict=True))):
+        return False
     with transaction.atomic(), connection.cursor() as cursor:
         events.take_turn(cursor)
-        _look(cursor)
+        is_behind = _look(cursor)
         reach("sync.look.before_commit")
     reach("sync.look.after_commit")
+    return is_behind
 
 
-def _look(cursor: CursorWrapper) -> None:
+def _is_behind(marks: dict[str, StreamMark], last: dict[str, int]) -> bool:
+    return any(marks[source].reached < number for source, number in last.items())
+
+
+def _look(cursor: CursorWrapper) -> bool:
     cursor.execute(_LAST)
     last = dict(zip(_SEQUENCES, cursor.fetchone(), strict=True))
     cursor.execute(_OLDEST)
@@ -80,15 +84,17 @@ def _look(cursor: CursorWrapper) -> None:
     marks = {mark.source: mark for mark in StreamMark.objects.all()}
     for source, number in last.items():
         # What was before the first look is for nobody.
-        marks.setdefault(source, StreamMark(source=source, reached=number, ahead=number, xid=xid))
-    _tell(cursor, _written(cursor, declaration(), marks[NUMBERS].reached))
-    cursor.execute(_OF_DESK, {"reached": marks[HISTORY].reached, "types": [*DESK], "topics": [*DESK.values()]})
-    _tell(cursor, cursor.fetchall())
+        if source not in marks:
+            marks[source] = StreamMark.objects.create(source=source, reached=number, ahead=number, xid=xid)
     for source, mark in marks.items():
+        if mark.reached >= last[source]:
+            continue
+        _tell(cursor, _READ[source](cursor, mark.reached))
         # They had ended before anything was read here, so everything up to `ahead` was seen.
         if mark.xid < oldest:
             mark.reached, mark.ahead, mark.xid = mark.ahead, last[source], xid
-        mark.save()
+            mark.save()
+    return _is_behind(marks, last)
 
 
 def _tell(cursor: CursorWrapper, rows: list[_Row]) -> None:
@@ -99,14 +105,25 @@ def _tell(cursor: CursorWrapper, rows: list[_Row]) -> None:
         cursor.execute(_FEW, [list(column) for column in zip(*rows, strict=True)])
 
 
-def _written(cursor: CursorWrapper, declared: Declaration, reached: int) -> list[_Row]:
+def _written(cursor: CursorWrapper, reached: int) -> list[_Row]:
     """Read whose rows bear a number that nobody has told of: each write has one, and each fact that of its last change."""
+    declared = declaration()
+    # The statistics know nothing of the newest numbers.
     cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
     words: dict[str, Any] = {"reached": reached, "own": _own_topics(declared), "profile": PROFILE}
     cursor.execute(_of_people(declared), words)
     found: list[_Row] = cursor.fetchall()
-    cursor.execute("SET LOCAL enable_seqscan = on")
     return found
+
+
+def _of_desk(cursor: CursorWrapper, reached: int) -> list[_Row]:
+    """Read what the desk's history is about of which nobody has told."""
+    cursor.execute(_OF_DESK, {"reached": reached, "types": [*DESK], "topics": [*DESK.values()]})
+    found: list[_Row] = cursor.fetchall()
+    return found
+
+
+_READ = {NUMBERS: _written, HISTORY: _of_desk}
 
 
 def _of_people(declared: Declaration) -> str:

@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from tests import fakes, measuring
 from tests.measuring import Figure
 from tests.streaming import EVENTS, StreamsProcess
 from therapists.demo.cast import signed_in
 from therapists.models import User
 
+_WRITE = """
+UPDATE therapist_enrollments SET bio = coalesce(bio, '') || '.'
+WHERE id = (SELECT id FROM therapist_enrollments ORDER BY revision, id LIMIT 1) RETURNING revision
+"""
 P50_MS, P99_MS = 40.0, 110.0
 AT_ONCE, EACH = 100, 20
 _TOLD = re.compile(rb'"topic": "profile.updated", "id": "\d+", "revision": (\d+)')
@@ -77,13 +83,19 @@ def measure(directory: Path, *, clients: int, writes: int, between: float) -> To
     process = StreamsProcess(directory, settings={"STREAMS_MOST": str(clients), "STREAMS_PER_PERSON": str(EACH)})
     process.start()
     try:
-        return asyncio.run(_told(process, staff, clients, writes, between))
+        with psycopg.connect(fakes.database_url(), autocommit=True) as session:
+            return asyncio.run(_told(process, session, staff, clients, writes, between))
     finally:
         process.stop()
 
 
 async def _told(
-    process: StreamsProcess, staff: Sequence[dict[str, str]], number: int, writes: int, between: float
+    process: StreamsProcess,
+    session: fakes.Connection,
+    staff: Sequence[dict[str, str]],
+    number: int,
+    writes: int,
+    between: float,
 ) -> Told:
     assert process.process
     pid = process.process.pid
@@ -92,11 +104,11 @@ async def _told(
     await asyncio.sleep(1)
     began = []
     for _ in range(writes):
-        began.append(await asyncio.to_thread(_write))
+        began.append(await asyncio.to_thread(_write, session))
         await asyncio.sleep(between)
     await asyncio.sleep(2)
     kilobytes = (measuring.resident_megabytes(pid) - empty) * 1024 / number
-    sessions = await asyncio.to_thread(_sessions)
+    sessions = await asyncio.to_thread(_sessions, session)
     for client in clients:
         client.transport.close()
     at = dict(began)
@@ -122,18 +134,16 @@ async def _joined(port: int, headers: Sequence[dict[str, str]]) -> list[Client]:
     return clients
 
 
-def _write() -> tuple[int, float]:
-    """Write somebody's bio; give the write's number and when it was committed."""
-    (row,) = fakes.sql(
-        "UPDATE therapist_enrollments SET bio = coalesce(bio, '') || '.'"
-        " WHERE id = (SELECT min(id) FROM therapist_enrollments) RETURNING revision"
-    )
+def _write(session: fakes.Connection) -> tuple[int, float]:
+    """Write the bio of whoever was written longest ago; give the write's number and when it was committed."""
+    row = session.execute(_WRITE).fetchone()
+    assert row is not None
     return int(row[0]), time.perf_counter()
 
 
-def _sessions() -> int:
+def _sessions(session: fakes.Connection) -> int:
     """Count the sessions of the streams process."""
-    return len(fakes.sql(f"{fakes.OTHERS} AND application_name = 'keepwell-streams'"))
+    return session.execute(f"{fakes.OTHERS} AND application_name = 'keepwell-streams'").rowcount
 
 
 def main() -> int:

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 # How often it is asked whether anybody wrote, while somebody listens; whoever writes need not ring, which would cost each write.
 ASK_SECONDS = 0.015
-# How often it is looked though nobody seems to have written, and what part of the time looks may take.
-LOOK_SECONDS, SHARE = 1.0, 5
+# How often it is looked though nobody seems to have written, and how long one that is not quick rests, by what it took.
+LOOK_SECONDS, QUICK_SECONDS, SHARE = 1.0, 0.05, 5
 # Sessions that are looked up at once: news do not wait for more of them.
 AT_ONCE, NEWS_AT_ONCE = 100, 2_000
 AGAIN_SECONDS = (0.2, 2.0)
@@ -47,6 +47,7 @@ class Reader(threading.Thread):
         self.is_stopping = self.is_rung = False
         self.told = 0
         self.numbers: tuple[int, ...] = ()
+        self.again_at, self.patience = 0.0, ASK_SECONDS
         self.look_at = self.soonest = self.check_at = 0.0
         self.unchecked: deque[str] = deque()
         self._woken, self._wake = socket.socketpair()
@@ -93,7 +94,7 @@ class Reader(threading.Thread):
         recent, self.told = events.recent(limit=REMEMBERED)
         self._hand_over(self.hub.begin, recent, self.told)
         self.unchecked.clear()
-        self.look_at = self.soonest = self.check_at = 0.0
+        self.look_at = self.soonest = self.check_at = self.again_at = 0.0
         self.answered_at = time.monotonic()
 
     def _turn(self) -> None:
@@ -115,18 +116,30 @@ class Reader(threading.Thread):
 
     def _look(self) -> None:
         began, numbers = time.monotonic(), realtime.numbers()
-        if numbers == self.numbers and not self.is_rung and began < self.look_at:
+        if numbers == self.numbers and not self.is_rung and began < self.again_at:
             self.soonest = began + ASK_SECONDS
             return
-        self.numbers, self.is_rung = numbers, False
-        realtime.look()
-        while news := events.after(self.told, limit=NEWS_AT_ONCE):
-            self._hand_over(self.hub.tell, news)
-            self.told = news[-1].id
-        self.answered_at = time.monotonic()
+        self.is_rung, before = False, self.told
+        is_behind = realtime.look()
+        self._pass_on()
+        self.answered_at = now = time.monotonic()
+        # A number that was given and cannot be seen yet will be in a moment, or in a long one.
+        is_new = numbers != self.numbers and self.told == before
+        self.patience = ASK_SECONDS if is_new else min(LOOK_SECONDS, self.patience * 4)
+        self.again_at = now + (self.patience if is_behind else LOOK_SECONDS)
         # A look that takes long, as where no index knows of the numbers, leaves time for other things.
-        self.soonest = self.answered_at + max(ASK_SECONDS, (self.answered_at - began) * SHARE)
-        self.look_at = max(self.soonest, self.answered_at + LOOK_SECONDS)
+        self.soonest = now + max(ASK_SECONDS, (now - began - QUICK_SECONDS) * SHARE)
+        self.look_at = max(self.soonest, self.again_at)
+        self.numbers = numbers
+
+    def _pass_on(self) -> None:
+        is_more = True
+        while is_more:
+            news = events.after(self.told, limit=NEWS_AT_ONCE)
+            is_more = len(news) == NEWS_AT_ONCE
+            if news:
+                self._hand_over(self.hub.tell, news)
+                self.told = news[-1].id
 
     def _check(self, keys: list[str]) -> None:
         """Read anew who they are whose streams are open."""
