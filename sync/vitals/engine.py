@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from interventions import causes, failures, idempotency, queries
-from sync import breaker_state, consistency, pauses, pulse, triggers
+from sync import breaker_state, consistency, ledger, pauses, pulse, triggers
 from sync import targets as everything
 from sync.breaker import State
 from sync.models import Belated, Debt, Gap
@@ -97,10 +97,16 @@ def owed() -> Part:
     return Part("owed", verdict, says if copies or belated else "nothing", figures)
 
 
+def _word(target: str, state: State, now: dt.datetime) -> str:
+    """Say how a target is as the desk does: it is recovering while something still waits there, and no longer."""
+    word = breaker_state.word(state, now)
+    return "working" if word == "recovering" and not ledger.is_parked([target]) else word
+
+
 def targets() -> Part:
     """Tell which targets are left alone, by their breaker or by staff."""
     now, known, paused = timezone.now(), breaker_state.states(), pauses.listed(pauses.Scope.TARGET)
-    words = {name: breaker_state.word(known.get(name, State()), now) for name in everything.names()}
+    words = {name: _word(name, known.get(name, State()), now) for name in everything.names()}
     off = [name for name in words if name in paused]
     stopped = [key for key in pauses.OPERATIONS if pauses.is_paused(key)]
     told = [f"{name} {word}" for name, word in words.items() if word != "working"]

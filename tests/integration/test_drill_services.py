@@ -140,7 +140,8 @@ def said(client: Client) -> tuple[int, int, str]:
     assert (health["verdict"] == "bad") == bool(is_open)
     shown = client.get("/admin/targets/listing/").content.decode()
     word = next(word for word in ("parked", "recovering", "working") if f">{word}</span>" in shown)
-    return int(is_open), int(parked), "working" if word == "recovering" else word
+    assert health["words"][LISTING] == word
+    return int(is_open), int(parked), word
 
 
 def told_on_top(answer: Any) -> str:
