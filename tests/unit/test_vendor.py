@@ -14,11 +14,11 @@ def test_the_script_of_others_is_the_recorded_one() -> None:
     assert "Permission to use, copy, modify" in told["licence"]
 
 
-def test_no_other_script_of_others_is_there() -> None:
-    root = FOLDER.parents[2]
-    found = {path.name for path in root.glob("*/static/**/*.js")}
-    ours = {"elements.js", "pages.js", "streams.js", "desk.js", "inbox.js", "keys.js", "reach.js"}
-    assert found - ours == {"idb.js"}
+def test_no_other_script_was_packed_by_others() -> None:
+    # What a person wrote by hand has lines that a person can read.
+    scripts = [path for path in FOLDER.parents[2].glob("*/static/**/*.js") if path.name != "idb.js"]
+    assert len(scripts) >= 5
+    assert [path.name for path in scripts if max(map(len, path.read_text().splitlines())) > 300] == []
 
 
 def test_the_elements_are_small() -> None:

@@ -335,9 +335,17 @@ async function told() {
 
 /* ---- The page is the database ---- */
 
+let refreshes = 0, latest = null, isSeen = false;
 /* Take over what the server shows now; whatever is being typed stays. */
-async function refreshed({ isLook = false, isSeen = false } = {}) {
+function refreshed({ isLook = false, isShown = false } = {}) {
+  // Both values were shown: whichever look is the last one takes over the version that they were read with.
+  isSeen ||= isShown;
+  latest = renewal(isLook);
+  return latest;
+}
+async function renewal(isLook) {
   if (isShut || !document.querySelector("[data-fresh]")) return;
+  const number = ++refreshes;
   let page;
   try {
     const answer = await fetch(location.href, { headers: isLook ? { "X-Look": "1" } : {}, signal: AbortSignal.timeout(MOST_SECONDS * SECOND) });
@@ -346,20 +354,24 @@ async function refreshed({ isLook = false, isSeen = false } = {}) {
   } catch {
     return;
   }
+  // A later look has begun: it knows more than this one.
+  if (number !== refreshes) { await latest; return; }
   if (page.querySelector("sync-queue[person]")?.getAttribute("person") !== person) return;
   for (const now of document.querySelectorAll("[data-fresh]")) {
     const fresh = page.getElementById(now.id);
-    if ("held" in now.dataset) continue;
-    if (now instanceof HTMLFormElement) refilled(now, fresh, isSeen);
+    // A press that is not answered yet keeps its place, and shows the page anew itself.
+    if ("held" in now.dataset || (!(now instanceof HTMLFormElement) && now.querySelector("[data-state=loading], [data-state=unknown], .hoped"))) continue;
+    if (now instanceof HTMLFormElement) refilled(now, fresh);
     else if (!now.contains(document.activeElement) || !document.activeElement.matches("input, textarea, select")) {
       const hadFocus = now.contains(document.activeElement);
       now.replaceChildren(...(fresh ? fresh.childNodes : []));
       if (hadFocus) (now.matches("[tabindex]") ? now : document.getElementById("main"))?.focus();
     }
   }
+  isSeen = false;
   document.dispatchEvent(new CustomEvent("sync:shown"));
 }
-function refilled(form, fresh, isSeen) {
+function refilled(form, fresh) {
   if (!fresh) return;
   let isAsSeen = true;
   for (const one of form.elements) {
@@ -381,11 +393,14 @@ function refilled(form, fresh, isSeen) {
 const ABOUT_ME = /^(?:avatar|profile|copies|credits)\.updated$/, HINT_MS = 30, CROWD_MS = 1000;
 let looking = 0, isStale = false;
 function look(wait) {
-  isStale ||= document.hidden;
+  // What comes while a look is under way may be too late for it: then there is another one.
+  isStale ||= document.hidden || looking > 0;
   if (document.hidden || looking) return;
   looking = setTimeout(async () => {
+    isStale = false;
     await refreshed({ isLook: true });
     looking = 0;
+    if (isStale) look(HINT_MS);
   }, wait);
 }
 function hinted({ topic, id }) {
@@ -577,7 +592,7 @@ class SyncButton extends HTMLElement {
     const first = faults.map((fault) => this.marked(fault)).find(Boolean);
     this.turned("refused", this.why(kind, problem, first && faults));
     first?.focus();
-    if (problem?.status === 412) refreshed({ isSeen: true });
+    if (problem?.status === 412) refreshed({ isShown: true });
     // What is not there any more, or stands otherwise, is shown as it is.
     else if (this.hasAttribute("refresh") && [404, 409].includes(problem?.status)) this.renewed();
   }
@@ -804,7 +819,6 @@ if (person) {
     if (document.hidden) return;
     flush();
     if (isStale) look(0);
-    isStale = false;
   });
   document.addEventListener("keepwell:event", ({ detail }) => hinted(detail));
   document.addEventListener("keepwell:stream", ({ detail }) => { if (detail === "ended") shut("Somebody else signed in in this browser."); });
