@@ -1,5 +1,6 @@
 """Where streams of events are served: by a process of their own, to which this address leads."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,12 +12,17 @@ from rest_framework.request import Request
 from interventions.api.base import ApiView
 from interventions.api.problems import Problem
 
+PERSON = re.compile(r"[0-9]{1,18}", re.ASCII)
 LOOPBACK = {"127.0.0.1", "localhost"}
 NAMED = [
     OpenApiParameter(
         "topics", str, description="Topics with commas between; without it all that the caller may hear of."
     ),
-    OpenApiParameter("person", int, description="Only what is about this person; of others for staff."),
+    OpenApiParameter(
+        "person",
+        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+        description="Only what is about this person; of others for staff.",
+    ),
     OpenApiParameter("id", str, description="Only what is about this one."),
     OpenApiParameter("last_event_id", str, description="As the header `Last-Event-ID`: go on after this event."),
 ]
@@ -39,6 +45,9 @@ class EventsView(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Lead to the streams process."""
+        for name, values in request.query_params.lists():
+            if len(values) > 1 or (name == "person" and not PERSON.fullmatch(values[0])):
+                raise Problem(400, "invalid", f"{name}: give it once, and a person by their id.", field=name)
         if not settings.EVENTS_URL:
             raise Problem(
                 503, "streams_elsewhere", "The proxy in front should lead this address to the streams process."

@@ -141,6 +141,14 @@ class TestAddressAndForm:
         assert "PATCH" in answer["Allow"]
         problem(ada.options(ME), 405, "method_not_allowed")
 
+    def test_of_a_method_that_is_not_there_where_one_signs_in(self, client: Client) -> None:
+        problem(client.generic("TRACE", "/api/v1/auth/session/"), 405, "method_not_allowed")
+        problem(client.get("/api/v1/auth/session/"), 401, "not_authenticated")
+
+    @pytest.mark.parametrize("asked", ["person=1&person=2", "person=x", "person=", "person=-1", "topics=a&topics=b"])
+    def test_of_a_stream_of_what_is_no_filter(self, ada: Client, asked: str) -> None:
+        problem(ada.get(f"/api/v1/events/?{asked}"), 400, "invalid")
+
     def test_of_a_type_that_is_not_read(self, ada: Client) -> None:
         problem(ada.patch(ME, "bio=x", "text/plain"), 415, "unsupported_media_type")
         problem(ada.generic("PATCH", ME, "bio=x", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")

@@ -34,8 +34,9 @@ class SessionView(ApiView):
         return [] if self._is_sign_in() else super().get_authenticators()
 
     def get_permissions(self) -> Any:
-        """Let everybody try to sign in."""
-        return [AllowAny()] if self._is_sign_in() else super().get_permissions()
+        """Let everybody try to sign in, and tell them that there is no other method without a session."""
+        needs_session = self.request.method in {"GET", "HEAD", "DELETE"}
+        return super().get_permissions() if needs_session else [AllowAny()]
 
     def _is_sign_in(self) -> bool:
         request: Any = getattr(self, "request", None)
