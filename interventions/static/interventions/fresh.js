@@ -9,6 +9,7 @@
   const AWAY_MS = 30000;
   const part = () => document.querySelector("#kw-fresh");
   const topics = new Set(part()?.dataset.topics.split(" "));
+  const isInUse = () => part().contains(document.activeElement) || part().querySelector("details[open]") !== null;
   let readAt = Date.now();
   let timer = 0;
   let isOld = false;
@@ -16,14 +17,14 @@
   const read = async () => {
     timer = 0;
     isOld = true;
-    if (document.hidden || part().contains(document.activeElement)) return;
+    if (document.hidden || isInUse()) return;
     isOld = false;
     readAt = Date.now();
     const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#kw-fresh");
     if (!fresh) return;
-    if (part().contains(document.activeElement)) isOld = true;
+    if (isInUse()) isOld = true;
     else part().replaceWith(document.adoptNode(fresh));
   };
   const soon = () => {
@@ -35,6 +36,7 @@
       if (topics.has(topic) || topic === "resync") soon();
     });
     document.addEventListener("focusout", () => isOld && soon());
+    document.addEventListener("toggle", () => isOld && soon(), true);
     document.addEventListener("visibilitychange", () => isOld && soon());
     setInterval(() => document.documentElement.dataset.stream !== "live" && soon(), AWAY_MS);
   }
