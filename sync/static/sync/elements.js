@@ -735,6 +735,8 @@ class SyncQueue extends HTMLElement {
     const said = trouble ? TROUBLES[trouble] : "";
     if (head.textContent !== said) head.textContent = said;
     head.hidden = !said;
+    const wereOpen = new Set([...list.querySelectorAll("details[open]")].map((one) => one.dataset.of));
+    for (const one of rows.map((row) => row.querySelector("details"))) if (one && wereOpen.has(one.dataset.of)) one.open = true;
     list.replaceChildren(...rows);
     this.querySelector("[data-part=none]").hidden = Boolean(rows.length);
     const all = this.querySelector("[data-part=all]");
@@ -754,7 +756,11 @@ class SyncQueue extends HTMLElement {
       `, ${entry.tries ? `tried ${many(entry.tries, "time", "times")}` : "not tried yet"}`)));
     row.append(element("p", {}, element("span", { className: `mark ${look}`, textContent: word })), element("p", { className: "told", textContent: text }));
     const typed = Object.entries(content?.typed ?? {});
-    if (typed.length) row.append(element("details", {}, element("summary", { textContent: "What you typed" }), element("dl", {}, ...typed.flatMap(([name, value]) => [element("dt", { textContent: content.labels[name] }), element("dd", { textContent: value || "(empty)" })]))));
+    if (typed.length) {
+      const told = typed.flatMap(([name, value]) => [element("dt", { textContent: content.labels[name] }), element("dd", { textContent: value || "(empty)" })]);
+      const summary = element("summary", { textContent: "What you typed", "data-does": `typed-${entry.number}` });
+      row.append(element("details", { "data-of": entry.number }, summary, element("dl", {}, ...told)));
+    }
     const gone = element("button", { type: "button", className: "link", textContent: "Delete", "aria-label": `Delete: ${names || what}` });
     gone.dataset.does = `delete-${entry.number}`;
     gone.addEventListener("click", async () => {
