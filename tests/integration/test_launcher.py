@@ -73,6 +73,7 @@ class TestCopyOfKeepwell:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{copy.port + 1}{EVENTS}", timeout=5)
         assert refused.value.code == 401
+        refused.value.close()
 
     def names_its_processes(self, copy: Copy) -> None:
         assert copy.pid("stand-ins") is None, "nothing stands in for a service where there is no demo"
