@@ -1,23 +1,52 @@
 """How a person's copies stand, read after the commit, quickly or not at all."""
 
+import datetime as dt
 import logging
 
 from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 
 from interventions.api.envelope import Standing, TargetStanding
 from sync import queries
+from sync.mirrors import declaration
+from sync.queries import TargetState
 
 logger = logging.getLogger(__name__)
+# Services hear of a change after the answer, from workers; for so long that is no delay.
+TOLD_WITHIN = dt.timedelta(seconds=30)
 
 
 def read_standing(person_id: int | None) -> Standing:
     """Tell how the person's copies stand; None is nobody, who has no copies. Never raises: `is_known` says what failed."""
+    return _standing(person_id, are_healthy_services_left_out=False)
+
+
+def standing_after_write(person_id: int | None) -> Standing:
+    """
+    As `read_standing`, for the answer to a write: services are among the places where they are in trouble, and only then.
+
+    They hear of a change after the answer, from workers: counted as behind they would make every write look as if
+    something were amiss. One that failed, waits for staff, or has not heard for longer than TOLD_WITHIN is among them.
+    """
+    return _standing(person_id, are_healthy_services_left_out=True)
+
+
+def _standing(person_id: int | None, *, are_healthy_services_left_out: bool) -> Standing:
     if person_id is None:
         return Standing()
     try:
-        states = queries.sync_states([person_id])
+        states = [state for state in queries.sync_states([person_id]) if state.applies]
     except (DatabaseError, InterfaceError) as error:
         code = str(getattr(error.__cause__, "sqlstate", None) or "08000")
         logger.warning("sync.standing.unread", extra={"person_id": person_id, "code": code})
         return Standing(is_known=False)
-    return Standing([TargetStanding(s.target, s.state, s.is_synced) for s in states if s.applies])
+    if are_healthy_services_left_out:
+        states = [state for state in states if not _is_healthy_service(state)]
+    return Standing([TargetStanding(s.target, s.state, s.is_synced) for s in states])
+
+
+def _is_healthy_service(state: TargetState) -> bool:
+    if state.target in declaration().targets:
+        return False
+    is_new = state.owed_since is None or timezone.now() - state.owed_since < TOLD_WITHIN
+    return state.is_synced or (state.state == "due" and not state.attempts and is_new)

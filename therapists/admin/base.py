@@ -22,7 +22,7 @@ from interventions.admin.sentences import BUSY
 from interventions.api.envelope import sentence
 from sync import changes
 from sync.admin.switching import PAUSE_PERSON
-from sync.api.standing import read_standing
+from sync.api.standing import standing_after_write
 from sync.mirrors import Place, SharedMirror
 from therapists.admin import copies, history
 from therapists.mirrors import DECLARATION
@@ -200,7 +200,7 @@ def person_of(row: Any) -> int | None:
 
 def told(person_id: int | None) -> str:
     """Say how a person's copies stand now, in the words of the API."""
-    return NOT_LINKED if person_id is None else sentence(read_standing(person_id))
+    return NOT_LINKED if person_id is None else sentence(standing_after_write(person_id))
 
 
 def may_see_items(request: HttpRequest) -> bool:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from interventions.api.envelope import answered
 from interventions.patience import looking
-from sync.api.standing import read_standing
+from sync.api.standing import standing_after_write
 from therapists import versions
 from therapists.api.serializers import profile_of
 from therapists.models import Enrollment
@@ -37,7 +37,7 @@ def saved(
     """Answer a write on an enrollment; without `data`, with the profile and its entity tag."""
     row, version = current(enrollment)
     answer = answered(
-        read_standing(row.user_id), revision=version.revision if version else None, what=what, warnings=warnings,
+        standing_after_write(row.user_id), revision=version.revision if version else None, what=what, warnings=warnings,
         data=profile_of(row) if data is None else data,
     )  # fmt: skip
     return tagged(answer, version) if data is None else answer
