@@ -151,12 +151,18 @@ def test_an_answer_that_is_lost_after_the_commit_is_asked_for_by_key(window: Bro
         edited(page, "Saved, and nobody heard.")
         expect(state(page, "saved")).to_contain_text("Saved.")
     assert (lost, ledger.bios(), badge(page)) == ([200], ["Saved, and nobody heard."], NOTHING)
+    keys: list[str | None] = []
+    page.on("request", lambda one: keys.append(one.headers.get("idempotency-key")) if one.method == "PATCH" else None)
     with answers_lost(page, "PATCH", is_cut=True) as lost:
         edited(page, "Saved, and nobody can ask.")
         expect(state(page, "queued")).to_contain_text("No answer came")
     page.evaluate("dispatchEvent(new Event('online'))")
     state(page, "saved")
     assert (lost, ledger.bios()[1:], badge(page)) == ([200], ["Saved, and nobody can ask."], NOTHING)
+    # Of the same text another key has no effect to be counted; of another's text in between it would have one.
+    assert len(keys) > 1
+    assert len(set(keys)) == 1
+    assert keys[0]
 
 
 def test_a_server_that_dies_in_the_middle_does_it_once(window: BrowserContext, keepwell: Copy) -> None:
@@ -272,7 +278,9 @@ def test_a_refusal_gives_the_change_back_also_when_it_comes_later(window: Browse
     state(page, "saved")
     expect(page.locator("sync-queue[person]")).to_have_text(NOTHING)
     page.get_by_label("Name", exact=True).fill("Ben Okonkwo")
-    page.get_by_role("button", name="Save").click()
+    # Answered, and not only hoped for: what is under way would be counted by whoever comes next.
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        page.get_by_role("button", name="Save").click()
     expect(page.locator("#name-now")).to_have_text("Ben Okonkwo")
 
 
