@@ -11,12 +11,12 @@ INBOX = "/admin/interventions/intervention/"
 
 @pytest.fixture
 def desk(page: Page) -> Page:
-    """The inbox, with what the demo leaves in it."""
+    """The inbox, with what the demo leaves in it: what a drill before this broke has its own cause again."""
     sign_in(page, "root@keepwell.example", PASSWORD)
     page.wait_for_url("**/admin/")
     for _ in range(30):
         page.goto(INBOX)
-        if page.locator("a.kw-what").count():
+        if page.locator("a.kw-what").count() and not page.get_by_text("keepwell_drill").count():
             break
         page.wait_for_timeout(1000)
     return page

@@ -14,7 +14,7 @@ from tests.storm.storm import CALM_SECONDS, Storm
 KILLS = int(os.environ.get("STORM_KILLS", "30"))
 CRASHES = int(os.environ.get("STORM_CRASHES", "3"))
 SEED = int(os.environ.get("STORM_SEED") or random.SystemRandom().randrange(10**6))
-EVERY_SECONDS = float(os.environ.get("STORM_EVERY_SECONDS", "0.5"))
+EVERY_SECONDS = float(os.environ.get("STORM_EVERY_SECONDS", "0.7"))
 SECONDS = 2.5 * (KILLS + CRASHES)
 AGAIN = f"STORM_SEED={SEED} STORM_KILLS={KILLS} STORM_CRASHES={CRASHES} python -m pytest {Path(__file__).name} -s"
 
