@@ -110,13 +110,15 @@ class TestEvents:
         late = second_connection()  # type: ignore[operator]
         late.execute("BEGIN")
         late.execute("UPDATE therapist_enrollments SET bio = 'Late.' WHERE user_id = %s", [cast.ada.pk])
-        edit(cast.ben, "Early, with a higher number.")
-        ben.hears("profile.updated", cast.ben.pk)
+        # The look that tells of the second one has left the first one's number behind, and would leave a lower one too.
+        for times in (1, 2):
+            edit(cast.ben, f"Early, with a higher number: {times}.")
+            ben.hears("profile.updated", cast.ben.pk, times=times)
         late.execute("COMMIT")
         ada.hears("profile.updated", cast.ada.pk)
         edit(cast.ben, "The last one.")
-        ben.hears("profile.updated", cast.ben.pk, times=2)
-        assert (ada.topics, ben.topics) == (["profile.updated"], ["profile.updated"] * 2)
+        ben.hears("profile.updated", cast.ben.pk, times=3)
+        assert (ada.topics, ben.topics) == (["profile.updated"], ["profile.updated"] * 3)
 
 
 def test_every_announced_topic_is_one_that_somebody_may_hear_of() -> None:
