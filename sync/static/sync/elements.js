@@ -465,6 +465,7 @@ class SyncButton extends HTMLElement {
     if (isShut) return;
     this.isBusy = true;
     try {
+      await this.caughtUp();
       await this.begun();
     } finally {
       this.isBusy = false;
@@ -474,6 +475,12 @@ class SyncButton extends HTMLElement {
       await this.pressed();
     }
     this.isWanted = false;
+  }
+  /* Both values were shown: what is pressed now is meant against the version they were read with, though that is still on its way. */
+  async caughtUp() {
+    if (!isSeen) return;
+    this.turned("loading", this.says("loading"));
+    await latest;
   }
   async begun() {
     const content = this.composed();
