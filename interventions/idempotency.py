@@ -172,7 +172,8 @@ def store(row: uuid.UUID, answer: Answer) -> Answer:
     """
     Keep the answer, unless one is kept already; give the one to be sent. Never raises.
 
-    What cannot be kept is sent all the same: the write is committed.
+    What cannot be kept is sent all the same: the write is committed. Only a death of PostgreSQL itself within the same
+    second can lose what was kept: then whoever sends the request again is answered anew, from the write's outcome.
     """
     if len(answer.body) > LONGEST_ANSWER:
         return answer
@@ -276,11 +277,13 @@ def _outcome(asked: Asked, last: str) -> str:
 
 def _store(row: uuid.UUID, answer: Answer) -> Answer | None:
     with connection.cursor() as cursor:
+        # The write is on the disk already; its answer waits for no disk.
         cursor.execute(
-            f"SET LOCAL statement_timeout = {STORE_MS};"
+            f"SET LOCAL statement_timeout = {STORE_MS}; SET LOCAL synchronous_commit = off;"
             " UPDATE keyed_request SET status = %s, headers = %s, body = %s WHERE id = %s AND body IS NULL",
             [answer.status, json.dumps(dict(answer.headers)), answer.body, row],
         )
+        cursor.nextset()
         cursor.nextset()
         if cursor.rowcount == 1:
             return answer

@@ -348,6 +348,19 @@ class TestWhatIsKept:
             "interventions.key.many"
         ]
 
+    def test_p1_the_write_waits_for_the_disk_and_its_answer_does_not(self, ada: Client) -> None:
+        fakes.sql(
+            "CREATE TABLE waits (of_answer boolean, how text); CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS $$"
+            " BEGIN INSERT INTO waits VALUES (NEW.body IS NOT NULL, current_setting('synchronous_commit')); RETURN NULL; END $$;"
+            " CREATE TRIGGER waits AFTER INSERT OR UPDATE ON keyed_request FOR EACH ROW EXECUTE FUNCTION waits()"
+        )
+        try:
+            first = patched(ada, "k")
+            assert patched(ada, "k").content == first.content
+            assert set(fakes.sql("SELECT of_answer, how FROM waits")) == {(False, "on"), (True, "off")}
+        finally:
+            fakes.sql("DROP TABLE waits; DROP FUNCTION waits CASCADE")
+
     def test_is_counted_for_staff(self, ada: Client, lead: User) -> None:
         patched(ada, "k")
         forgotten_answer("2 minutes")
