@@ -172,8 +172,7 @@ def is_fault(context: Any, failure: Failure, case: Any, response: Any) -> bool:
         return False  # the same body under the same key is the same request: its answer is given again
     if isinstance(failure, AcceptedNegativeData) and re.search("`(maxLength|minLength|pattern)`", failure.message):
         return all(" ".join(tidy(text).split()) == text for text in _texts([case.query, case.body]))
-    # Whoever is led elsewhere is judged there.
-    return not (isinstance(failure, AcceptedNegativeData) and response.status_code == 307)
+    return True
 
 
 def _texts(sent: Any) -> Iterator[str]:

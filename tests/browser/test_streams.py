@@ -14,6 +14,7 @@ from tests.browser.conftest import sign_in
 from tests.processes import Copy, until
 
 PASSWORD = "keepwell-in-development"
+TAKEN_OVER_SECONDS = 3
 HEARD = """
 window.heard = [];
 document.addEventListener("keepwell:event", ({ detail }) => window.heard.push({ ...detail, at: Date.now() }));
@@ -66,16 +67,16 @@ EDIT = (
 def test_every_tab_hears_once_and_another_takes_over_where_the_one_with_the_stream_is_closed(
     desk: BrowserContext, keepwell: Copy
 ) -> None:
-    tabs = [opened(desk) for _ in range(8)]
+    tabs = [opened(desk) for _ in range(10)]
     write(keepwell, EDIT)
     for tab in tabs:
         until(lambda tab=tab: len(heard(tab, "profile.updated")) == 1, what="The event in each tab")  # type: ignore[misc]
     tabs[0].close()
-    began = time.monotonic()
+    closed = time.time()
     write(keepwell, EDIT)
     for tab in tabs[1:]:
-        until(lambda tab=tab: len(heard(tab, "profile.updated")) == 2, seconds=4, what="The next one")  # type: ignore[misc]
-    assert time.monotonic() - began < 4
+        until(lambda tab=tab: len(heard(tab, "profile.updated")) == 2, what="The next one")  # type: ignore[misc]
+    assert max(heard(tab, "profile.updated")[1]["at"] / 1000 for tab in tabs[1:]) - closed <= TAKEN_OVER_SECONDS
     for tab in tabs[1:]:
         assert len(heard(tab, "profile.updated")) == 2, "nothing twice"
 
