@@ -124,7 +124,7 @@ SYNC_BREAKER_RAMP_PER_SECOND = ENV.number(
     "SYNC_BREAKER_RAMP_PER_SECOND", 5, "Rows a second that follow at first when a place answers again.", least=1
 )
 SYNC_BREAKER_RAMP_DOUBLES_SECONDS = ENV.number(
-    "SYNC_BREAKER_RAMP_DOUBLES_SECONDS", 10, "How long it takes until twice as many rows a second follow.", least=1
+    "SYNC_BREAKER_RAMP_DOUBLES_SECONDS", 5, "How long it takes until twice as many rows a second follow.", least=1
 )
 SYNC_BREAKER_RAMP_SECONDS = ENV.number(
     "SYNC_BREAKER_RAMP_SECONDS", 120, "How long after a place answered again its rows are held to that pace.", least=1

@@ -29,7 +29,7 @@ class Limits:
     # Whoever asks for more is asked again after a day.
     throttled_cap_seconds: float = 86_400
     ramp_per_second: float = 5
-    ramp_doubles_seconds: float = 10
+    ramp_doubles_seconds: float = 5
     ramp_seconds: float = 120
 
 
