@@ -55,6 +55,11 @@ def write(keepwell: Copy, statement: str) -> None:
         session.execute(statement)
 
 
+def found(keepwell: Copy, statement: str) -> list[Any]:
+    with psycopg.connect(keepwell.database_url, autocommit=True) as session:
+        return session.execute(statement).fetchall()
+
+
 SWITCH = (
     "from django.utils import timezone; from sync import switches; from sync.pauses import Scope;"
     " switches.{}(scope=Scope.TARGET, key='therapist_profiles', by='user:1', at=timezone.now(){})"
@@ -105,3 +110,23 @@ def test_the_front_page_shows_by_itself_what_a_colleague_switched_off(desk: Brow
     expect(reason.first).to_be_visible(timeout=15_000)
     keepwell.manage("shell", "-c", SWITCH.format("resume", ""))
     expect(reason).to_have_count(0, timeout=15_000)
+
+
+def test_staff_see_a_therapists_edit_on_their_page_and_keep_what_they_type(
+    desk: BrowserContext, keepwell: Copy
+) -> None:
+    (number, bio), *_ = found(
+        keepwell, "SELECT id, bio FROM therapist_enrollments ORDER BY user_id NULLS LAST, id LIMIT 1"
+    )
+    page = opened(desk, f"/admin/therapists/enrollment/{number}/change/")
+    page.get_by_label("Phone").fill("+44 typed by staff")
+    write(keepwell, EDIT)
+    expect(page.get_by_label("Bio")).to_have_value(f"{bio}.")
+    expect(page.get_by_role("row", name="bio").first).to_contain_text("now")
+    expect(page.get_by_label("Phone")).to_have_value("+44 typed by staff")
+    # What they have not touched is not written back.
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.wait_for_url("**/admin/therapists/enrollment/")
+    assert found(keepwell, f"SELECT bio, phone FROM therapist_enrollments WHERE id = {number}") == [
+        (f"{bio}.", "+44 typed by staff")
+    ]

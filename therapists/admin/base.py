@@ -64,6 +64,7 @@ class PersonAdmin(DeclaredFilters, ModelAdmin):
 
     class Media:
         css = {"all": ["interventions/desk.css", "therapists/people.css"]}
+        js = (forms.Script("interventions/fresh.js", defer=True),)
 
     @display(description="Copies")
     def copies_word(self, row: Any) -> str:

@@ -1,39 +1,72 @@
 /*
  * Keep a page's part equal to the database: it is read again when the stream tells of one of its topics (streams.js), and from
  * time to time while there is no stream. Nothing moves under the hand of whoever is in it: it waits until they have left.
+ *
+ * <div id="kw-fresh" data-topics="…" data-about="ID" data-form="ID OF A FORM">: of events about this one alone, and at once; the
+ * form's fields follow, too, but for what somebody is typing.
  */
 "use strict";
 {
-  const SOON_MS = 300;
-  const BETWEEN_MS = 3000;
   const AWAY_MS = 30000;
   const part = () => document.querySelector("#kw-fresh");
-  const topics = new Set(part()?.dataset.topics.split(" "));
+  const { topics = "", about = "", form = "" } = part()?.dataset ?? {};
+  // What is about everybody comes often: then a page is not read anew for each.
+  const [SOON_MS, BETWEEN_MS] = about ? [20, 250] : [300, 3000];
+  const CROWD_MS = 1000;
+  const isOurs = (topic, id) => topic === "resync" || (topics.split(" ").includes(topic) && (!about || id === null || id === about));
   const isInUse = () => part().contains(document.activeElement) || part().querySelector("details[open]") !== null;
   let readAt = Date.now();
   let timer = 0;
   let isOld = false;
+  let isReading = false;
 
   const read = async () => {
     timer = 0;
     isOld = true;
-    if (document.hidden || isInUse()) return;
+    // One after the other: an answer that is slow must not come over a newer one.
+    if (document.hidden || isInUse() || isReading) return;
     isOld = false;
+    isReading = true;
     readAt = Date.now();
-    const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } });
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#kw-fresh");
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } });
+      if (answer.ok) shown(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } finally {
+      isReading = false;
+      if (isOld) soon();
+    }
+  };
+  const shown = (page) => {
+    const fresh = page.querySelector("#kw-fresh");
     if (!fresh) return;
     if (isInUse()) isOld = true;
     else part().replaceWith(document.adoptNode(fresh));
+    if (form) followed(document.getElementById(form), page.getElementById(form));
   };
-  const soon = () => {
-    if (!timer) timer = setTimeout(() => read().catch(() => {}), Math.max(SOON_MS, readAt + BETWEEN_MS - Date.now()));
+  const soon = (wait = SOON_MS) => {
+    if (!timer) timer = setTimeout(() => read().catch(() => {}), Math.max(wait, readAt + BETWEEN_MS - Date.now()));
+  };
+  // Beside each field stands, hidden, what it showed: what differs from that was typed, and stays as it is.
+  const followed = (now, fresh) => {
+    if (!now || !fresh) return;
+    for (const hidden of now.querySelectorAll("input[type=hidden][name^=initial-]")) {
+      const name = hidden.name.slice("initial-".length);
+      const [field, theirs, initial] = [now.elements[name], fresh.elements[name], fresh.elements[hidden.name]];
+      if (!initial || !theirs || initial.value === hidden.value || field.value !== hidden.value) continue;
+      hidden.value = initial.value;
+      field.value = theirs.value;
+    }
+    for (const one of now.querySelectorAll("[class*=field-] .readonly")) {
+      const row = [...one.closest("[class*=field-]").classList].find((word) => word.startsWith("field-"));
+      const theirs = fresh.querySelector(`.${row} .readonly`);
+      if (theirs && theirs.textContent !== one.textContent) one.replaceChildren(...theirs.childNodes);
+    }
   };
 
   if (part()) {
-    document.addEventListener("keepwell:event", ({ detail: { topic } }) => {
-      if (topics.has(topic) || topic === "resync") soon();
+    document.addEventListener("keepwell:event", ({ detail: { topic, id } }) => {
+      // Where many are meant their pages do not all ask at one moment.
+      if (isOurs(topic, id)) soon(about && id === null && topic !== "resync" ? Math.random() * CROWD_MS : SOON_MS);
     });
     document.addEventListener("focusout", () => isOld && soon());
     document.addEventListener("toggle", () => isOld && soon(), true);
