@@ -11,6 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import sign_in
+from tests.browser.waiting import SAVE, edited, state
+from tests.browser.waiting import sign_in as sign_in_therapist
 from tests.processes import Copy, until
 
 PASSWORD = "keepwell-in-development"
@@ -60,6 +62,7 @@ def found(keepwell: Copy, statement: str) -> list[Any]:
         return session.execute(statement).fetchall()
 
 
+HOLD = "SELECT FROM therapist_profiles p JOIN users u ON u.id = p.user_id WHERE u.email LIKE 'ben@%' FOR UPDATE OF p"
 SWITCH = (
     "from django.utils import timezone; from sync import switches; from sync.pauses import Scope;"
     " switches.{}(scope=Scope.TARGET, key='therapist_profiles', by='user:1', at=timezone.now(){})"
@@ -130,3 +133,18 @@ def test_staff_see_a_therapists_edit_on_their_page_and_keep_what_they_type(
     assert found(keepwell, f"SELECT bio, phone FROM therapist_enrollments WHERE id = {number}") == [
         (f"{bio}.", "+44 typed by staff")
     ]
+
+
+def test_what_follows_is_told_as_saved_when_it_has_followed(browser: Browser, keepwell: Copy) -> None:
+    context = browser.new_context(base_url=keepwell.url)
+    page = context.new_page()
+    sign_in_therapist(page, "ben")
+    live(page)
+    with psycopg.connect(keepwell.database_url) as holder:
+        holder.execute(HOLD)
+        edited(page, f"Followed at {time.time()}.")
+        state(page, "following")
+        expect(page.locator("#stands-now")).to_contain_text("Following")
+    expect(page.locator(SAVE)).to_have_attribute("data-state", "saved", timeout=20_000)
+    expect(page.locator("#stands-now")).to_contain_text("Up to date")
+    context.close()

@@ -421,6 +421,7 @@ class SyncButton extends HTMLElement {
     this.bar = this.hasAttribute("progress") ? this.insertBefore(element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Sent so far" }), this.line) : null;
     this.button.addEventListener("click", (event) => { event.preventDefault(); this.pressed(); });
     for (const one of this.fields) one.addEventListener("input", () => this.unmarked(one));
+    if (this.hasAttribute("follows")) document.addEventListener("sync:shown", () => this.arrived());
     this.resumed();
   }
   disconnectedCallback() { buttons.delete(this); }
@@ -589,6 +590,11 @@ class SyncButton extends HTMLElement {
     this.turned(kind, this.getAttribute(`${kind}-message`) ?? answer?.message ?? SAYS[kind], { warnings: answer?.warnings });
     this.dispatchEvent(new CustomEvent("sync:saved", { bubbles: true, detail: { kind, answer } }));
     if (this.hasAttribute("refresh")) this.renewed();
+  }
+  /* Where the page shows that no place is behind any more, none follows any more. */
+  arrived() {
+    const shown = document.getElementById(this.getAttribute("follows"));
+    if (this.dataset.state === "following" && shown && !shown.querySelector("[data-behind]")) this.turned("saved", this.says("saved"), { isQuiet: true });
   }
   /* Give the change back: it stays in the form, and what is wrong with it stands beside it. */
   refused({ kind, problem }) {
