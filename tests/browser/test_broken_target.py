@@ -18,6 +18,8 @@ OPEN_OF_THE_CROWD = """
 SELECT count(*) FROM manual_intervention_log JOIN users ON users.id = person_id
 WHERE NOT resolved AND email LIKE 'crowd%'
 """
+# A cause has a page once the sweep has written it down, a few seconds after its interventions.
+CAUSES_OF_IT = "SELECT count(*) FROM intervention_cause WHERE fingerprint LIKE '%refused_on_purpose' AND state = 'open'"
 BEHIND = f"""
 SELECT count(*) FROM {TARGET} p JOIN therapist_enrollments e USING (user_id)
 WHERE p.bio IS DISTINCT FROM e.bio AND e.email LIKE 'crowd%'
@@ -62,6 +64,7 @@ def broken(keepwell: Copy) -> Iterator[Connection]:
         own.execute(OBSTACLE)
         own.execute("UPDATE therapist_enrollments SET bio = 'Edited.' WHERE email LIKE 'crowd%'")
         until(lambda: one(own, OPEN_OF_THE_CROWD) == BROKEN, seconds=240, what=f"{BROKEN} interventions")
+        until(lambda: one(own, CAUSES_OF_IT) == 1, seconds=60, what="Their cause")
         yield own
         own.execute(LIFTED)
         own.execute(GONE)
