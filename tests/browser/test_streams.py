@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -21,6 +22,8 @@ HEARD = """
 window.heard = [];
 document.addEventListener("keepwell:event", ({ detail }) => window.heard.push({ ...detail, at: Date.now() }));
 """
+# Copies and services follow, and each of them is told of, too.
+NOTHING_MORE = "() => Date.now() - Math.max(...window.heard.map((one) => one.at)) > 5000"
 
 
 @pytest.fixture
@@ -62,14 +65,23 @@ def found(keepwell: Copy, statement: str) -> list[Any]:
         return session.execute(statement).fetchall()
 
 
+BEN = "SELECT id, bio FROM therapist_enrollments WHERE email LIKE 'ben@%'"
 HOLD = "SELECT FROM therapist_profiles p JOIN users u ON u.id = p.user_id WHERE u.email LIKE 'ben@%' FOR UPDATE OF p"
+
+
+def is_written(keepwell: Copy, statement: str) -> bool:
+    try:
+        write(keepwell, statement)
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 SWITCH = (
     "from django.utils import timezone; from sync import switches; from sync.pauses import Scope;"
     " switches.{}(scope=Scope.TARGET, key='therapist_profiles', by='user:1', at=timezone.now(){})"
 )
-EDIT = (
-    "UPDATE therapist_enrollments SET bio = bio || '.' WHERE user_id = (SELECT min(user_id) FROM therapist_enrollments)"
-)
+EDIT = "UPDATE therapist_enrollments SET bio = bio || '.' WHERE email LIKE 'ben@%'"
 
 
 def test_every_tab_hears_once_and_another_takes_over_where_the_one_with_the_stream_is_closed(
@@ -105,6 +117,39 @@ def test_a_page_follows_the_database_over_a_killed_process(desk: BrowserContext,
     assert len(heard(page, "resync")) >= 2
 
 
+def test_a_page_follows_the_database_over_a_killed_postgresql(desk: BrowserContext, keepwell: Copy) -> None:
+    number, bio = found(keepwell, BEN)[0]
+    page = opened(desk, f"/admin/therapists/enrollment/{number}/change/")
+    pid = keepwell.pid("postgres")
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    until(
+        lambda: keepwell.pid("postgres") not in {None, pid} and is_written(keepwell, EDIT), seconds=60, what="A write"
+    )
+    expect(page.get_by_label("Bio")).to_have_value(f"{bio}.", timeout=30_000)
+
+
+@pytest.mark.parametrize("whose", ["staff", "theirs"])
+def test_what_could_not_be_read_when_it_was_told_is_read_later(
+    whose: str, desk: BrowserContext, browser: Browser, keepwell: Copy
+) -> None:
+    number, bio = found(keepwell, BEN)[0]
+    with nullcontext(desk) if whose == "staff" else browser.new_context(base_url=keepwell.url) as context:
+        if whose == "staff":
+            page = opened(context, f"/admin/therapists/enrollment/{number}/change/")
+        else:
+            context.add_init_script(HEARD)
+            page = context.new_page()
+            sign_in_therapist(page, "ben")
+            live(page)
+        page.route(page.url, lambda route: route.fulfill(status=503, body=""))
+        with page.expect_response(lambda answer: answer.status == 503):
+            write(keepwell, EDIT)
+        page.wait_for_function(NOTHING_MORE)
+        page.unroute(page.url)
+        expect(page.locator("[name=bio]")).to_have_value(f"{bio}.", timeout=10_000)
+
+
 def test_the_front_page_shows_by_itself_what_a_colleague_switched_off(desk: BrowserContext, keepwell: Copy) -> None:
     page = opened(desk)
     reason = page.get_by_text("Switched off while somebody looks.")
@@ -118,9 +163,7 @@ def test_the_front_page_shows_by_itself_what_a_colleague_switched_off(desk: Brow
 def test_staff_see_a_therapists_edit_on_their_page_and_keep_what_they_type(
     desk: BrowserContext, keepwell: Copy
 ) -> None:
-    (number, bio), *_ = found(
-        keepwell, "SELECT id, bio FROM therapist_enrollments ORDER BY user_id NULLS LAST, id LIMIT 1"
-    )
+    number, bio = found(keepwell, BEN)[0]
     page = opened(desk, f"/admin/therapists/enrollment/{number}/change/")
     page.get_by_label("Phone").fill("+44 typed by staff")
     write(keepwell, EDIT)

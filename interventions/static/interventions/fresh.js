@@ -8,6 +8,7 @@
 "use strict";
 {
   const AWAY_MS = 30000;
+  const AGAIN_MS = 3000;
   const part = () => document.querySelector("#kw-fresh");
   const { topics = "", about = "", form = "" } = part()?.dataset ?? {};
   // What is about everybody comes often: then a page is not read anew for each.
@@ -28,13 +29,13 @@
     isOld = false;
     isReading = true;
     readAt = Date.now();
-    try {
-      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } });
-      if (answer.ok) shown(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    } finally {
-      isReading = false;
-      if (isOld) soon();
-    }
+    const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error", headers: { "X-Look": "1" } }).catch(() => null);
+    const text = answer?.ok ? await answer.text().catch(() => "") : "";
+    isReading = false;
+    if (text) shown(new DOMParser().parseFromString(text, "text/html"));
+    // What could not be read is read later; without a stream the next look comes by itself.
+    else if (document.documentElement.dataset.stream === "live") soon(AGAIN_MS);
+    if (isOld) soon();
   };
   const shown = (page) => {
     const fresh = page.querySelector("#kw-fresh");
@@ -44,7 +45,7 @@
     if (form) followed(document.getElementById(form), page.getElementById(form));
   };
   const soon = (wait = SOON_MS) => {
-    if (!timer) timer = setTimeout(() => read().catch(() => {}), Math.max(wait, readAt + BETWEEN_MS - Date.now()));
+    if (!timer) timer = setTimeout(read, Math.max(wait, readAt + BETWEEN_MS - Date.now()));
   };
   // Beside each field stands, hidden, what it showed: what differs from that was typed, and stays as it is.
   const followed = (now, fresh) => {

@@ -343,20 +343,21 @@ function refreshed({ isLook = false, isShown = false } = {}) {
   latest = renewal(isLook);
   return latest;
 }
+/* Gives false where the page could not be read. */
 async function renewal(isLook) {
-  if (isShut || !document.querySelector("[data-fresh]")) return;
+  if (isShut || !document.querySelector("[data-fresh]")) return true;
   const number = ++refreshes;
   let page;
   try {
     const answer = await fetch(location.href, { headers: isLook ? { "X-Look": "1" } : {}, signal: AbortSignal.timeout(MOST_SECONDS * SECOND) });
-    if (!answer.ok || answer.redirected) return;
+    if (!answer.ok || answer.redirected) return answer.redirected;
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {
-    return;
+    return false;
   }
   // A later look has begun: it knows more than this one.
-  if (number !== refreshes) { await latest; return; }
-  if (page.querySelector("sync-queue[person]")?.getAttribute("person") !== person) return;
+  if (number !== refreshes) return latest;
+  if (page.querySelector("sync-queue[person]")?.getAttribute("person") !== person) return true;
   for (const now of document.querySelectorAll("[data-fresh]")) {
     const fresh = page.getElementById(now.id);
     // A press that is not answered yet keeps its place, and shows the page anew itself.
@@ -370,6 +371,7 @@ async function renewal(isLook) {
   }
   isSeen = false;
   document.dispatchEvent(new CustomEvent("sync:shown"));
+  return true;
 }
 function refilled(form, fresh) {
   if (!fresh) return;
@@ -390,7 +392,7 @@ function refilled(form, fresh) {
 }
 
 /* What the stream of events tells, and other tabs: it was written, so look. Nothing is taken from the event itself. */
-const ABOUT_ME = /^(?:avatar|profile|copies|credits)\.updated$/, HINT_MS = 30, CROWD_MS = 1000;
+const ABOUT_ME = /^(?:avatar|profile|copies|credits)\.updated$/, HINT_MS = 30, CROWD_MS = 1000, AGAIN_MS = 3000;
 let looking = 0, isStale = false;
 function look(wait) {
   // What comes while a look is under way may be too late for it: then there is another one.
@@ -398,9 +400,11 @@ function look(wait) {
   if (document.hidden || looking) return;
   looking = setTimeout(async () => {
     isStale = false;
-    await refreshed({ isLook: true });
+    const isRead = await refreshed({ isLook: true });
     looking = 0;
     if (isStale) look(HINT_MS);
+    // Without a stream there is a look when it comes back.
+    else if (!isRead && document.documentElement.dataset.stream === "live") look(AGAIN_MS);
   }, wait);
 }
 function hinted({ topic, id }) {
