@@ -189,7 +189,7 @@ EMAIL_URL = ENV.mail_server(
     "EMAIL_URL", "The mail server, as smtp+tls://USER:PASSWORD@HOST:PORT; required to mail anything."
 )
 DEFAULT_FROM_EMAIL = ENV.text("DEFAULT_FROM_EMAIL", "keepwell@localhost", "Whom mail comes from.")
-EMAIL_TIMEOUT = ENV.number("EMAIL_TIMEOUT", 10, "Longest wait for each answer of the mail server.", least=1, most=30)
+EMAIL_TIMEOUT = ENV.number("EMAIL_TIMEOUT", 10, "Longest wait for a mail server's answer; a letter takes twice that at most.", least=1, most=30)  # fmt: skip
 ALERT_SECONDS = ENV.number("ALERT_SECONDS", 15, "How often beat looks whom to tell of what.", least=1, most=3600)
 ALERT_LEAD_MINUTES = ENV.number(
     "ALERT_LEAD_MINUTES", 60, "A lead is told of a cause that nobody acknowledged for so long."

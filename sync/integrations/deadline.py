@@ -63,19 +63,20 @@ class Deadline:
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-def _watched(connected: socket.socket) -> socket.socket:
+def watched(connected: socket.socket) -> socket.socket:
+    """Let the deadline at hand, if there is one, cut this connection too; gives it back."""
     deadline = _current.get()
     return connected if deadline is None else deadline.watch(connected)
 
 
 class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+        return watched(super()._new_conn())
 
 
 class _SecureConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+        return watched(super()._new_conn())
 
 
 class _Pool(HTTPConnectionPool):

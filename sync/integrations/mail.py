@@ -6,9 +6,10 @@ from email.utils import parseaddr
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 
-from sync.backoff import NO_ANSWER, NO_CREDENTIALS, REFUSED_BY_MAIL
+from sync.backoff import NO_ANSWER, NO_CREDENTIALS, REFUSED_BY_MAIL, TOO_LATE
+from sync.integrations import smtp
 from sync.integrations.base import Answer, CallFailed, Lane, Message
 
 # What is decided, and what is written then; whoever waits is told nothing.
@@ -51,14 +52,15 @@ class Mail:
         greeting = f"Dear {message.values['name']},\n\n{text}\n"
         letter = EmailMessage(subject, greeting, to=[message.values["email"]], headers=headers)
         try:
-            letter.connection = get_connection(timeout=settings.EMAIL_TIMEOUT)
-            letter.send()
+            smtp.send(letter)
         except smtplib.SMTPAuthenticationError as error:
             raise CallFailed(NO_CREDENTIALS) from error
         except (smtplib.SMTPRecipientsRefused, UnicodeError, ValueError) as error:
             raise CallFailed(REFUSED_BY_MAIL) from error
         except smtplib.SMTPResponseException as error:
             raise CallFailed(REFUSED_BY_MAIL if error.smtp_code >= 500 else NO_ANSWER) from error
+        except TimeoutError as error:
+            raise CallFailed(TOO_LATE) from error
         except (smtplib.SMTPException, OSError) as error:
             raise CallFailed(NO_ANSWER) from error
         return Answer({"published": 1})

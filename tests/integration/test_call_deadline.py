@@ -1,4 +1,4 @@
-"""A call over TLS ends with its time, whatever comes drop by drop: the handshake, or the headers."""
+"""A call ends with its time, whatever comes drop by drop: the handshake, the headers, or a greeting."""
 
 import datetime as dt
 import socket
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,7 +16,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from django.core.mail import EmailMessage
 
+from sync.integrations import smtp
 from sync.integrations.deadline import Deadline
 
 
@@ -50,8 +53,9 @@ def port(certificate: Path, request: pytest.FixtureRequest) -> Iterator[int]:
             if request.param == "handshake":
                 is_over.wait(20)
                 return
-            with context.wrap_socket(plain, server_side=True) as taken:
-                taken.recv(65_536)
+            with plain if request.param == "mail" else context.wrap_socket(plain, server_side=True) as taken:
+                if "mail" not in request.param:
+                    taken.recv(65_536)
                 if request.param == "answer":
                     taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
                 for _ in range(200):
@@ -91,3 +95,16 @@ def test_p9_what_comes_drop_by_drop_is_cut(port: int, certificate: Path) -> None
         ask(port, certificate, deadline)
     assert deadline.is_over
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("port", "is_secure"), [("mail", False), ("mail over TLS", True)], indirect=["port"])
+def test_p9_a_mail_server_that_greets_drop_by_drop_is_cut(
+    port: int, is_secure: bool, settings: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT, settings.EMAIL_USE_SSL = smtp.SMTP, 1, is_secure
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "localhost", port
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        smtp.send(EmailMessage("Subject", "Text", to=["a@example.org"]))
+    assert 1.5 < time.monotonic() - began < 6

@@ -7,6 +7,8 @@ import threading
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 
+from sync.integrations import smtp
+
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 500
@@ -45,7 +47,7 @@ class Letterbox:
         while True:
             letter = self._waiting.get()
             try:
-                letter.send()
+                smtp.send(letter)
             except OSError as error:
                 # Also everything that smtplib raises.
                 logger.warning("accounts.letter.lost", extra={"reason": type(error).__name__})
