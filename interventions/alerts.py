@@ -20,6 +20,7 @@ from interventions.failpoints import reach
 from interventions.handlers import Lag, at_desk, lags
 from interventions.ladder import Bounds, Kind, Level, Sight, Told
 from interventions.models import Alert, AlertDelivery, AlertReading, AlertState, AlertWatch, Cause, Digest
+from interventions.sqlstates import sqlstate
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def _lags() -> Lags | None:
         with transaction.atomic():
             return {lag.name: lag for lag in lags()}
     except DatabaseError as error:
-        logger.warning("interventions.alert.unread", extra={"code": getattr(error.__cause__, "sqlstate", None)})
+        logger.warning("interventions.alert.unread", extra={"code": sqlstate(error)})
         return None
 
 

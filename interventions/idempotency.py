@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from interventions.failpoints import reach
 from interventions.models import KeyedRequest
+from interventions.sqlstates import code_of
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ def _claim(asked: Asked, then: str) -> None:
 
 
 def _in_flight(error: OperationalError) -> Exception:
-    return InFlight() if getattr(error.__cause__, "sqlstate", None) == LOCK_HELD else error
+    return InFlight() if code_of(error) == LOCK_HELD else error
 
 
 def _outcome(asked: Asked, last: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from interventions.idempotency import keyed
+from interventions.sqlstates import code_of
 
 WAIT_MS = 3_000
 # An answer waits no longer than this for a place that somebody has locked, and for what is read there.
@@ -52,4 +53,4 @@ def looking(*, statement_ms: int | None = LOOK_MS) -> Iterator[None]:
 
 def is_held(error: BaseException) -> bool:
     """Tell whether somebody held what was wanted."""
-    return getattr(error.__cause__, "sqlstate", None) in HELD
+    return code_of(error) in HELD

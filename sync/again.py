@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from django.db import DatabaseError
 
+from interventions.sqlstates import code_of
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -26,16 +28,6 @@ class Tries:
     seconds: float = 2.0
     base_seconds: float = 0.02
     cap_seconds: float = 0.25
-
-
-def code_of(error: BaseException) -> str:
-    """Give the SQLSTATE behind an error; empty where there is none. Words of a message say nothing."""
-    return str(getattr(error.__cause__, "sqlstate", None) or "")
-
-
-def name_of(error: BaseException) -> str:
-    """Name an error for logs and items: its SQLSTATE, or else its kind. Never its words, which quote values."""
-    return code_of(error) or type(error).__name__
 
 
 def is_conflict(error: BaseException) -> bool:

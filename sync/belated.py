@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from interventions.failpoints import reach
+from interventions.sqlstates import sqlstate
 from sync import reconcile
 from sync.mirrors import declaration
 
@@ -59,6 +60,6 @@ def _stride(table: str, columns: str) -> int:
             people = [person_id for (person_id,) in cursor.fetchall()]
             reach("sync.belated.before_commit", people)
     except DatabaseError as error:
-        logger.info("sync.belated.open", extra={"target": table, "code": reconcile.sqlstate(error)})
+        logger.info("sync.belated.open", extra={"target": table, "code": sqlstate(error)})
         return 0
     return len(people)

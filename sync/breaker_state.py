@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from interventions import items
 from interventions.failpoints import reach
 from interventions.models import History, Resolution
+from interventions.sqlstates import sqlstate
 from sync import breaker, parking, pauses, targets
 from sync.backoff import classify
 from sync.breaker import Call, Limits, State, Word
@@ -226,8 +227,7 @@ def _noted(target: str, call: Call, at: dt.datetime) -> State | None:
             return _note(target, call, at)
     except DatabaseError as error:
         # Never at the price of the batch: what it found out is found out again.
-        code = getattr(error.__cause__, "sqlstate", None)
-        logger.warning("sync.breaker.unnoted", extra={"target": target, "code": code})
+        logger.warning("sync.breaker.unnoted", extra={"target": target, "code": sqlstate(error)})
         return None
 
 

@@ -13,6 +13,7 @@ from interventions.correlation import request_id
 from interventions.failpoints import reach
 from interventions.findings import Finding
 from interventions.models import History
+from interventions.sqlstates import sqlstate
 from sync import reconcile, statements
 from sync.mirrors import Declaration, Table, declaration
 from sync.models import Hold, Tombstone
@@ -146,7 +147,7 @@ def _carry_out(tombstone: Tombstone) -> bool:
                     cursor.execute(f"LOCK TABLE ONLY {target.name} IN ROW EXCLUSIVE MODE NOWAIT")
                     cursor.execute(statement, {"person": tombstone.person_id})
     except DatabaseError as error:
-        logger.info("sync.deletion.open", extra={"tombstone": tombstone.pk, "code": reconcile.sqlstate(error)})
+        logger.info("sync.deletion.open", extra={"tombstone": tombstone.pk, "code": sqlstate(error)})
         return False
     return True
 

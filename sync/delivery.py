@@ -16,6 +16,7 @@ from django.utils import timezone
 from interventions import events, idempotency, items
 from interventions.failpoints import reach
 from interventions.models import Resolution
+from interventions.sqlstates import sqlstate
 from sync import breaker_state, claims, ledger, outward, parking, reconcile, targets
 from sync.accepted import accepted_places
 from sync.backoff import QUARANTINED, FailureClass, classify, decide
@@ -130,10 +131,7 @@ def bring_in_line(people: Collection[int]) -> Report:
                 reconcile.set_bounds(settings.SYNC_BATCH_TIMEOUT_MS)
                 batch = _deliver(claims.claim_debt(limit=settings.SYNC_BATCH_SIZE, people=people), _schema)
         except (BatchTooSlow, OperationalError) as error:
-            if (
-                isinstance(error, OperationalError)
-                and classify(reconcile.sqlstate(error)) is not FailureClass.TRANSIENT
-            ):
+            if isinstance(error, OperationalError) and classify(sqlstate(error)) is not FailureClass.TRANSIENT:
                 raise
             break  # owed and committed: the workers take it up
         total.add(batch)
@@ -159,7 +157,7 @@ def _batch(group: Group, schema: Callable[[], str], *, debt: bool, due: bool) ->
         except BatchTooSlow as error:
             raise _Contended from error
         except OperationalError as error:
-            code = reconcile.sqlstate(error)
+            code = sqlstate(error)
             if classify(code) is not FailureClass.TRANSIENT or connection.connection is None:
                 raise
             logger.info("sync.drain.contended", extra={"code": code, "size": len(group.people)})

@@ -7,6 +7,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from interventions.arrays import array
+from interventions.sqlstates import sqlstate
 from sync import statements
 from sync.mirrors import Declaration, Place, Table
 from sync.statements import COPY
@@ -172,7 +173,7 @@ def _trouble(comparison: Comparison) -> str | None:
     try:
         comparison.found("false", {})
     except DatabaseError as error:
-        return str(getattr(error.__cause__, "sqlstate", None) or "08000")
+        return sqlstate(error)
     return None
 
 

@@ -16,8 +16,8 @@ from prometheus_client import Counter
 
 from interventions.idempotency import InFlight, KeyTaken
 from interventions.operations import log_manual_intervention_needed
+from interventions.sqlstates import code_of, name_of
 from sync import errands, failing, kept
-from sync.again import code_of, name_of
 from sync.backoff import NO_ANSWER, TOO_LATE, FailureClass, classify
 from sync.errands import Wish
 from sync.kept import Question

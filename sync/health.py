@@ -8,8 +8,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from interventions import spool
+from interventions.sqlstates import name_of
 from sync import triggers, vitals
-from sync.again import name_of
 from sync.vitals import postgres
 from sync.vitals.parts import worst
 

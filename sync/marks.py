@@ -7,6 +7,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 
 from interventions.failpoints import reach
+from interventions.sqlstates import sqlstate
 from sync import net, statements
 from sync.mirrors import declaration
 from sync.models import Audit
@@ -106,5 +107,4 @@ def _summarize() -> None:
                 cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
                 cursor.execute("SELECT brin_summarize_new_values(to_regclass(%s))", [f"{table.name}_numbered"])
         except DatabaseError as error:
-            code = getattr(error.__cause__, "sqlstate", None)
-            logger.info("sync.audit.not_summarized", extra={"table": table.name, "code": code})
+            logger.info("sync.audit.not_summarized", extra={"table": table.name, "code": sqlstate(error)})

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from interventions.arrays import array
 from interventions.failpoints import reach
+from interventions.sqlstates import sqlstate
 from sync import identity, statements
 from sync.backoff import NO_ROW, SEVERAL_ROWS, UNKNOWN_TARGET
 from sync.claims import Entity
@@ -234,8 +235,3 @@ def _people(statement: str, people: Iterable[int]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [array(people)])
         return [row[0] for row in cursor.fetchall()]
-
-
-def sqlstate(error: DatabaseError) -> str:
-    """Give the SQLSTATE behind Django's error; 08000 where the connection itself broke."""
-    return str(getattr(error.__cause__, "sqlstate", None) or "08000")

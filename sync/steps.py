@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from interventions.arrays import array
 from interventions.failpoints import reach
+from interventions.sqlstates import sqlstate
 from sync import reconcile, runs, statements
 from sync.backoff import SEVERAL_ROWS
 from sync.differences import Comparison
@@ -154,7 +155,7 @@ def lock(tables: Collection[Table], people: Collection[int]) -> Grip:
 
 def is_in_the_way(error: OperationalError) -> bool:
     """Whether the step failed by time or somebody's lock, and may be tried again."""
-    return reconcile.sqlstate(error) in {LOCKED, TIMED_OUT, "40P01"}
+    return sqlstate(error) in {LOCKED, TIMED_OUT, "40P01"}
 
 
 def unchanged(comparison: Comparison, grip: Grip, versions: dict[int, str]) -> tuple[set[int], dict[int, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError, connection
 
 from interventions.failpoints import reach
+from interventions.sqlstates import sqlstate
 from sync import differences
 from sync.accepted import accepted_places
 from sync.differences import DIFFERS, MISSING, UNREADABLE, Comparison, Entity, Found
@@ -90,7 +91,7 @@ def everybody(*, seen: Seen = lambda people: None) -> Survey:
             _count(survey, found, seen)
         survey.strays = _strays(declared)
     except DatabaseError as error:
-        survey.unread |= dict.fromkeys(declared.targets, str(getattr(error.__cause__, "sqlstate", None) or "08000"))
+        survey.unread |= dict.fromkeys(declared.targets, sqlstate(error))
     return survey
 
 

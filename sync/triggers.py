@@ -10,6 +10,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from interventions.sqlstates import code_of
 from sync import net
 from sync.mirrors import declaration
 from sync.models import Gap
@@ -145,7 +146,7 @@ def _without_holding_up(change: Callable[[], None]) -> None:
                 change()
             return
         except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", None) not in {"55P03", "40P01"}:
+            if code_of(error) not in {"55P03", "40P01"}:
                 raise
             time.sleep(PAUSE_SECONDS)
     raise NetBusy

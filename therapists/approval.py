@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 from interventions import idempotency
 from interventions.correlation import request_id
 from interventions.models import History
-from sync.again import name_of
+from interventions.sqlstates import name_of
 from sync.strict import Strict
 from therapists import bookings
 from therapists.models import Enrollment, Profile, Status

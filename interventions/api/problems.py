@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from interventions.correlation import request_id
+from interventions.sqlstates import CONNECTION_LOST, code_of
 
 logger = logging.getLogger(__name__)
 
@@ -127,19 +128,15 @@ def _api_problem(error: exceptions.APIException, code: str = "", detail: str = "
 
 def is_away(error: BaseException | None) -> bool:
     """Tell whether PostgreSQL could not be reached, had no room, or was in somebody's hands: again later."""
-    state = _sqlstate(error)
+    state = code_of(error)
     # No SQLSTATE: the connection could not be made at all, or broke.
     return state.startswith(BUSY_STATES) if state else isinstance(error, OperationalError | InterfaceError)
 
 
-def _sqlstate(error: BaseException | None) -> str:
-    return str(getattr(getattr(error, "__cause__", None), "sqlstate", None) or "")
-
-
 def _database_problem(error: Exception) -> Problem:
-    state = _sqlstate(error)
+    state = code_of(error)
     if is_away(error):
-        logger.warning("api.database.unavailable", extra={"code": state or "08000"})
+        logger.warning("api.database.unavailable", extra={"code": state or CONNECTION_LOST})
         # A connection that broke at the commit leaves open whether it happened: only a lock or a deadlock is sure.
         sure = " Nothing was changed." if state in {"55P03", "57014", "40001", "40P01"} else ""
         return _unavailable(sure)

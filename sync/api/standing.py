@@ -7,6 +7,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from interventions.api.envelope import Standing, TargetStanding
+from interventions.sqlstates import sqlstate
 from sync import queries
 from sync.mirrors import declaration
 from sync.queries import TargetState
@@ -37,7 +38,7 @@ def _standing(person_id: int | None, *, are_healthy_services_left_out: bool) -> 
     try:
         states = [state for state in queries.sync_states([person_id]) if state.applies]
     except (DatabaseError, InterfaceError) as error:
-        code = str(getattr(error.__cause__, "sqlstate", None) or "08000")
+        code = sqlstate(error)
         logger.warning("sync.standing.unread", extra={"person_id": person_id, "code": code})
         return Standing(is_known=False)
     if are_healthy_services_left_out:

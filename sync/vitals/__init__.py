@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from interventions.sqlstates import code_of
 from sync.lookout import Lookout
 from sync.vitals import disks, engine, postgres, queues, second_bests
 from sync.vitals.parts import TITLES, Part, Verdict, unknown
@@ -45,9 +46,9 @@ def _look_into_postgresql(note: Callable[[str, Part], None]) -> None:
             try:
                 note(name, _bounded(read))
             except (DatabaseError, InterfaceError) as error:
-                code = getattr(error.__cause__, "sqlstate", None)
+                code = code_of(error)
                 note(name, unknown(name, f"cannot be read ({code or 'PostgreSQL does not answer'})"))
-                if code is None:
+                if not code:
                     # Nobody is there: asking for the rest would only take as long again.
                     return
     finally:
