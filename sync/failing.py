@@ -79,6 +79,7 @@ def statistics(*, at: dt.datetime) -> list[dict[str, Any]]:
         sums = calls.setdefault(row.service, {}).setdefault(row.outcome, {"number": 0, "milliseconds": 0})
         sums["number"] += row.number
         sums["milliseconds"] += row.milliseconds
+        sums["mean_milliseconds"] = round(sums["milliseconds"] / sums["number"])
     return [
         {
             "service": name,

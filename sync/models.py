@@ -200,12 +200,14 @@ class Audit(models.Model):
 
 
 class Pulse(models.Model):
-    """When each worker and beat were last at it, by their names; written by them alone, and best effort."""
+    """When each worker, beat and streams process was last at it, by name; written by them alone, and best effort."""
 
     pk = models.CompositePrimaryKey("role", "name")
     role = models.TextField()
     name = models.TextField()
     at = models.DateTimeField()
+    # Of a streams process: how many streams are open.
+    load = models.IntegerField(null=True)
 
     class Meta:
         db_table = "sync_pulse"

@@ -1,4 +1,4 @@
-"""Signs of life: each worker and beat say in PostgreSQL, every few seconds at most, that they are at it."""
+"""Signs of life: workers, beat and streams processes say in PostgreSQL, every few seconds at most, that they are at it."""
 
 import datetime as dt
 import logging
@@ -11,23 +11,24 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 logger = logging.getLogger(__name__)
 
-WORKER, BEAT = "worker", "beat"
+WORKER, BEAT, STREAMS = "worker", "beat", "streams"
 EVERY_SECONDS, WAIT_MS, KEPT_DAYS = 5.0, 200, 7
 # Who says nothing for longer than that, or for several sweeps, is called silent.
 SILENT_SECONDS = 30
 _SIGN = """
-INSERT INTO sync_pulse AS p (role, name, at) VALUES (%s, %s, clock_timestamp())
-ON CONFLICT (role, name) DO UPDATE SET at = excluded.at WHERE p.at < excluded.at
+INSERT INTO sync_pulse AS p (role, name, load, at) VALUES (%s, %s, %s, clock_timestamp())
+ON CONFLICT (role, name) DO UPDATE SET at = excluded.at, load = excluded.load WHERE p.at < excluded.at
 """
 
 
 @dataclass(frozen=True)
 class Sign:
-    """When somebody was last at it."""
+    """When somebody was last at it, and how much they had in hand."""
 
     role: str
     name: str
     at: dt.datetime
+    load: int | None = None
 
     def is_silent(self, now: dt.datetime) -> bool:
         """Whether it is so long ago that something is wrong."""
@@ -35,21 +36,26 @@ class Sign:
 
 
 class Pulse:
-    """What one process says of itself; an earlier word is not repeated before its time."""
+    """
+    What one process says of itself; an earlier word is not repeated before its time.
 
-    def __init__(self) -> None:
-        self._said = -EVERY_SECONDS
+    `is_guest`: the connection is somebody's who goes on with it, and is left as it is.
+    """
 
-    def give(self, role: str, name: str = "") -> None:
+    def __init__(self, *, is_guest: bool = False) -> None:
+        self._said, self._is_guest = -EVERY_SECONDS, is_guest
+
+    def give(self, role: str, name: str = "", *, load: int | None = None) -> None:
         """Say that this process is at it. Never raises and hardly waits: work goes on without the sign."""
         if time.monotonic() - self._said < EVERY_SECONDS:
             return
         self._said = time.monotonic()
-        close_old_connections()
+        if not self._is_guest:
+            close_old_connections()
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {WAIT_MS}; SET LOCAL lock_timeout = {WAIT_MS}")
-                cursor.execute(_SIGN, [role, name or socket.gethostname()])
+                cursor.execute(_SIGN, [role, name or socket.gethostname(), load])
         except (DatabaseError, InterfaceError) as error:
             logger.info("sync.pulse.not_given", extra={"role": role, "reason": type(error).__name__})
 
@@ -57,7 +63,7 @@ class Pulse:
 def signs() -> list[Sign]:
     """List everybody who gave a sign lately, by role and name."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT role, name, at FROM sync_pulse ORDER BY role, name")
+        cursor.execute("SELECT role, name, at, load FROM sync_pulse ORDER BY role, name")
         return [Sign(*row) for row in cursor.fetchall()]
 
 

@@ -136,7 +136,7 @@ IMPERSONAL: dict[str, frozenset[str]] = {
         "stream_event": "id topic subject people revision at",
         "stream_mark": "source reached ahead xid",
         "sync_batch": "id pid backend_start server_start people deaths",
-        "sync_pulse": "role name at",
+        "sync_pulse": "role name at load",
         "sync_gap": "id opened_at closed_at audited_at",
         "sync_audit": "id started_at finished_at is_full revision xid covered found",
         "sync_run": "id kind state undoes_id asked_by asked_at started_at moved_at finished_at is_for_workers until_person"

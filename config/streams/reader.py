@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import selectors
 import socket
 import threading
@@ -18,6 +19,7 @@ from config.streams.hub import REMEMBERED, Hub
 from interventions import events
 from interventions.cleaning import code
 from sync import realtime
+from sync.pulse import STREAMS, Pulse
 from therapists.accounts.callers import Caller, callers
 from therapists.topics import PERMISSIONS
 
@@ -50,6 +52,7 @@ class Reader(threading.Thread):
         self.again_at, self.patience = 0.0, ASK_SECONDS
         self.look_at = self.soonest = self.check_at = 0.0
         self.unchecked: deque[str] = deque()
+        self.pulse = Pulse(is_guest=True)
         self._woken, self._wake = socket.socketpair()
         for end in (self._woken, self._wake):
             end.setblocking(False)
@@ -100,6 +103,7 @@ class Reader(threading.Thread):
     def _turn(self) -> None:
         """Do what is due, a little of each, and wait for more."""
         self._admit()
+        self.pulse.give(STREAMS, f"{socket.gethostname()}:{os.getpid()}", load=len(self.hub.streams))
         if time.monotonic() >= self._due:
             self._look()
         if time.monotonic() >= self.check_at:

@@ -161,7 +161,7 @@ def equality() -> Part:
 
 
 def signs() -> Part:
-    """Tell when workers and beat were last at it."""
+    """Tell when workers and beat were last at it, and how many streams are open."""
     now, ages, alive, names = timezone.now(), dict[str, float](), dict[str, int](), list[str]()
     found = pulse.signs()
     for role in (pulse.WORKER, pulse.BEAT):
@@ -173,8 +173,19 @@ def signs() -> Part:
     says = f"{counted(alive[pulse.WORKER], 'worker')} at work, beat {'ticks' if alive[pulse.BEAT] else 'is silent'}"
     says += f"; silent: {', '.join(sorted(names))}" if names else ""
     verdict = worst((bool(names), Verdict.WORRYING), (not all(alive.values()), Verdict.BAD))
+    # A streams process that was replaced leaves its sign behind; what counts is that one is at it.
+    streaming = [sign for sign in found if sign.role == pulse.STREAMS and now - sign.at < DAY]
+    serving = [sign for sign in streaming if not sign.is_silent(now)]
+    if streaming:
+        alive[pulse.STREAMS], ages[pulse.STREAMS] = (
+            len(serving),
+            round((now - max(s.at for s in streaming)).total_seconds(), 1),
+        )
+        open_now = sum(sign.load or 0 for sign in serving)
+        says += f"; {counted(open_now, 'stream')} open" if serving else "; no streams process is at work"
+        verdict = worst((not serving, Verdict.WORRYING), (True, verdict))
     figures = {
-        "alive": alive, "age_seconds": ages,
+        "alive": alive, "age_seconds": ages, "streams": sum(sign.load or 0 for sign in serving),
         "signs": [{"role": s.role, "name": s.name, "at": s.at.isoformat(), "is_silent": s.is_silent(now)} for s in found],
     }  # fmt: skip
     return Part("signs", verdict, says, figures)

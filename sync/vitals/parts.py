@@ -25,7 +25,7 @@ TITLES = {
     "targets": "Targets",
     "items": "Interventions",
     "consistency": "Consistency",
-    "signs": "Workers and beat",
+    "signs": "Workers, beat, streams",
     "failures": "Failures",
     "keys": "Idempotency keys",
     "second_bests": "Second bests",

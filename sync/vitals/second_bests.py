@@ -44,5 +44,9 @@ def second_bests() -> Part:
         "rests": {one["service"]: one["service"] in resting for one in services},
         "service_failures": {one["service"]: one["failures"] for one in services},
         "calls": {one["service"]: {word: told["number"] for word, told in one["calls"].items()} for one in services},
+        "call_seconds": {
+            one["service"]: {word: told["mean_milliseconds"] / 1000 for word, told in one["calls"].items()}
+            for one in services
+        },
     }  # fmt: skip
     return Part("second_bests", worst((bool(resting) or oldest > LONG_SECONDS, Verdict.WORRYING)), says, figures)

@@ -245,6 +245,7 @@ def test_the_last_example_both_frameworks_together(provider: Control) -> None:
     assert len(provider.received) == 2, "one try each"
     (line,) = failing.statistics(at=timezone.now())
     assert {word: told["number"] for word, told in line["calls"].items()} == {"answered": 1, "transient": 1}
+    assert all(told["mean_milliseconds"] == told["milliseconds"] for told in line["calls"].values())
 
 
 def test_p6_nothing_stands_in_that_was_not_declared() -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from interventions import events
 from interventions.models import StreamEvent
 from sync import realtime
+from sync.vitals import engine
 from tests import fakes
 from tests.factories import Cast
 from tests.streaming import Listen, StreamsProcess, edit, listening
@@ -84,6 +85,18 @@ def test_any_number_of_streams_costs_one_session(cast: Cast, streams: StreamsPro
     for stream in opened:
         stream.hears("profile.updated", cast.ada.pk)
     assert len(fakes.sql(SESSIONS)) == 1
+
+
+def test_how_many_are_open_is_told_by_those_who_are_at_it(cast: Cast, streams: StreamsProcess, listen: Listen) -> None:
+    for _ in range(3):
+        listen(cast.ada)
+    fakes.wait_until(lambda: engine.signs().figures["streams"] == 3, what="Three streams")
+    assert engine.signs().figures["alive"]["streams"] == 1
+    streams.stop(signal.SIGKILL)
+    fakes.sql("UPDATE sync_pulse SET at = at - interval '1 hour' WHERE role = 'streams'")
+    found = engine.signs()
+    assert (found.figures["streams"], found.figures["alive"]["streams"]) == (0, 0)
+    assert "no streams process is at work" in found.says
 
 
 @pytest.mark.parametrize("point", ["sync.look.before_commit", "sync.look.after_commit"])

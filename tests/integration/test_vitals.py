@@ -82,7 +82,7 @@ class TestWhatCannotBeRead:
             answer = client.get("/health/")
         assert (answer.status_code, answer.json()["unknown"], answer.json()["status"]) == (503, ["signs"], "unknown")
         assert answer.json()["parts"]["signs"] == {
-            "title": "Workers and beat", "verdict": "unknown", "says": "cannot be read (55P03)",
+            "title": "Workers, beat, streams", "verdict": "unknown", "says": "cannot be read (55P03)",
         }  # fmt: skip
 
     def test_is_everything_of_a_postgresql_that_is_away_and_nothing_else(self) -> None:
