@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -45,6 +46,10 @@ class Pulse:
     def __init__(self, *, is_guest: bool = False) -> None:
         self._said, self._is_guest = -EVERY_SECONDS, is_guest
 
+    def withdraw(self, role: str, name: str) -> None:
+        """Take the sign back, for this process ends. Never raises: who is silent is counted no more after SILENT_SECONDS."""
+        self._write("DELETE FROM sync_pulse WHERE role = %s AND name = %s", [role, name])
+
     def give(self, role: str, name: str = "", *, load: int | None = None) -> None:
         """Say that this process is at it. Never raises and hardly waits: work goes on without the sign."""
         if time.monotonic() - self._said < EVERY_SECONDS:
@@ -52,12 +57,15 @@ class Pulse:
         self._said = time.monotonic()
         if not self._is_guest:
             close_old_connections()
+        self._write(_SIGN, [role, name or socket.gethostname(), load])
+
+    def _write(self, statement: str, words: Sequence[str | int | None]) -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {WAIT_MS}; SET LOCAL lock_timeout = {WAIT_MS}")
-                cursor.execute(_SIGN, [role, name or socket.gethostname(), load])
+                cursor.execute(statement, words)
         except (DatabaseError, InterfaceError) as error:
-            logger.info("sync.pulse.not_given", extra={"role": role, "reason": type(error).__name__})
+            logger.info("sync.pulse.not_given", extra={"role": words[0], "reason": type(error).__name__})
 
 
 def signs() -> list[Sign]:

@@ -52,7 +52,7 @@ class Reader(threading.Thread):
         self.again_at, self.patience = 0.0, ASK_SECONDS
         self.look_at = self.soonest = self.check_at = 0.0
         self.unchecked: deque[str] = deque()
-        self.pulse = Pulse(is_guest=True)
+        self.pulse, self.own_name = Pulse(is_guest=True), f"{socket.gethostname()}:{os.getpid()}"
         self._woken, self._wake = socket.socketpair()
         for end in (self._woken, self._wake):
             end.setblocking(False)
@@ -88,6 +88,7 @@ class Reader(threading.Thread):
                     self._hand_over(_answer, self.asked.popleft()[1], None, Unavailable())
                 self._pause(wait)
                 wait = min(wait * 2, AGAIN_SECONDS[1])
+        self.pulse.withdraw(STREAMS, self.own_name)
         connection.close()
 
     def _begin(self) -> None:
@@ -103,7 +104,7 @@ class Reader(threading.Thread):
     def _turn(self) -> None:
         """Do what is due, a little of each, and wait for more."""
         self._admit()
-        self.pulse.give(STREAMS, f"{socket.gethostname()}:{os.getpid()}", load=len(self.hub.streams))
+        self.pulse.give(STREAMS, self.own_name, load=len(self.hub.streams))
         if time.monotonic() >= self._due:
             self._look()
         if time.monotonic() >= self.check_at:

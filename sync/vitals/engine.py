@@ -173,8 +173,8 @@ def signs() -> Part:
     says = f"{counted(alive[pulse.WORKER], 'worker')} at work, beat {'ticks' if alive[pulse.BEAT] else 'is silent'}"
     says += f"; silent: {', '.join(sorted(names))}" if names else ""
     verdict = worst((bool(names), Verdict.WORRYING), (not all(alive.values()), Verdict.BAD))
-    # A streams process that was replaced leaves its sign behind; what counts is that one is at it.
-    streaming = [sign for sign in found if sign.role == pulse.STREAMS and now - sign.at < DAY]
+    # One that was killed and replaced leaves its sign behind, for as long as signs are kept; what counts is that one is at it.
+    streaming = [sign for sign in found if sign.role == pulse.STREAMS]
     serving = [sign for sign in streaming if not sign.is_silent(now)]
     if streaming:
         alive[pulse.STREAMS], ages[pulse.STREAMS] = (

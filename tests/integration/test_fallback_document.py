@@ -246,6 +246,10 @@ def test_the_last_example_both_frameworks_together(provider: Control) -> None:
     (line,) = failing.statistics(at=timezone.now())
     assert {word: told["number"] for word, told in line["calls"].items()} == {"answered": 1, "transient": 1}
     assert all(told["mean_milliseconds"] == told["milliseconds"] for told in line["calls"].values())
+    for took in (10, 25):
+        failing.count("provider of measures", "answered", milliseconds=took, at=timezone.now())
+    measured = next(one for one in failing.statistics(at=timezone.now()) if one["service"] == "provider of measures")
+    assert measured["calls"]["answered"] == {"number": 2, "milliseconds": 35, "mean_milliseconds": 18}
 
 
 def test_p6_nothing_stands_in_that_was_not_declared() -> None:

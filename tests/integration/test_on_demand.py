@@ -17,6 +17,7 @@ from sync.models import Errand, ErrandState, KeptAnswer, ServiceFailure
 from tests import appointments, fakes
 from tests.appointments import post, practice, requested, signed
 from tests.factories import UserFactory
+from tests.stand_ins.assistant import suggestion
 from tests.stand_ins.control import Control, started
 from therapists import erasure, suggestions
 from therapists.models import Enrollment, User, UserType
@@ -65,7 +66,7 @@ class TestASuggestedBio:
         sent = json.loads(model.received[0]["body"])["messages"][1]["content"]
         assert json.loads(sent) == {"specialization": "CBT", "experience_years": 7, "bio": "Seven years."}
         assert (fresh["which"], fresh["degraded"], fresh["age_seconds"]) == ("fresh", False, None)
-        assert fresh["suggestion"] == f"A suggestion about: {sent}"
+        assert fresh["suggestion"] == suggestion(sent)
         KeptAnswer.objects.update(made_at=Now() - dt.timedelta(hours=2))
         model.follow({"do": "bad_body"})
         again = suggested(ada)

@@ -1,5 +1,6 @@
 """The therapist's own pages, as a browser without script uses them."""
 
+import datetime as dt
 import gzip
 import re
 from pathlib import Path
@@ -186,6 +187,18 @@ def test_every_place_has_words_of_its_own() -> None:
 
 
 class TestBookings:
+    @pytest.mark.parametrize("own_zone", ["", "Asia/Kolkata"])
+    def test_a_time_is_told_by_the_clock_of_whoever_booked(self, cast: Cast, own_zone: str) -> None:
+        ada, (client,) = as_person(cast.ada), clients(1)
+        booking = requested(client, cast.ada)
+        booking.time_zone = "America/New_York"
+        booking.save(update_fields=["time_zone"])
+        User.objects.filter(pk=cast.ada.pk).update(time_zone=own_zone)
+        there = booking.during.lower.astimezone(ZoneInfo("America/New_York"))
+        page = text(ada.get(BOOKINGS))
+        assert f"{there:%H:%M}\N{EN DASH}{there + dt.timedelta(minutes=50):%H:%M}" in page
+        assert "America/New_York, 50 minutes" in page
+
     def test_a_form_that_is_sent_twice_has_one_effect_and_one_answer(self, cast: Cast) -> None:
         ada, (client,) = as_person(cast.ada), clients(1)
         granted(client, 2)

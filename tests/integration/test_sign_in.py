@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.test import Client
 
@@ -267,3 +268,16 @@ def test_p10_the_address_given_up_is_told_once(cast: Cast, client: Client) -> No
     letters.box.wait()
     (told,) = mail.outbox
     assert (told.to, "Ada@New.example" in told.body) == ([before], False)
+
+
+def test_a_letter_that_cannot_be_sent_does_not_keep_the_next_one() -> None:
+    for address in ("i\u0105\u0117@)", "ada@example.org"):
+        letters.post(EmailMessage("Subject", "Text", to=[address]))
+    letters.box.wait()
+    assert [told.to for told in mail.outbox] == [["ada@example.org"]]
+
+
+def test_there_is_no_other_method_without_a_session() -> None:
+    for method in ("GET", "PUT", "TRACE"):
+        assert Client().generic(method, "/api/v1/auth/session/").status_code == 405
+    assert Client().delete("/api/v1/auth/session/").status_code == 401

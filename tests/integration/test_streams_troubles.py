@@ -92,6 +92,10 @@ def test_how_many_are_open_is_told_by_those_who_are_at_it(cast: Cast, streams: S
         listen(cast.ada)
     fakes.wait_until(lambda: engine.signs().figures["streams"] == 3, what="Three streams")
     assert engine.signs().figures["alive"]["streams"] == 1
+    streams.stop(signal.SIGTERM)
+    assert not fakes.sql("SELECT FROM sync_pulse WHERE role = 'streams'"), "who ends in order takes the sign along"
+    streams.start()
+    fakes.wait_until(lambda: "streams" in engine.signs().figures["alive"], what="A sign")
     streams.stop(signal.SIGKILL)
     fakes.sql("UPDATE sync_pulse SET at = at - interval '1 hour' WHERE role = 'streams'")
     found = engine.signs()

@@ -48,8 +48,8 @@ class Letterbox:
             letter = self._waiting.get()
             try:
                 smtp.send(letter)
-            except OSError as error:
-                # Also everything that smtplib raises.
+            except (OSError, ValueError) as error:
+                # Also everything that smtplib raises, and an address that no letter can be sent to.
                 logger.warning("accounts.letter.lost", extra={"reason": type(error).__name__})
             finally:
                 self._waiting.task_done()

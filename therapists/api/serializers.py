@@ -42,13 +42,20 @@ class Specialization(serializers.CharField):
         return super().run_validation(queries.as_typed(names))
 
 
+YEARS: dict[str, Any] = {
+    "invalid": "Years are a whole number.",
+    "min_value": "Years are 0 at least.",
+    "max_value": f"Years are {LONGEST_CAREER_YEARS} at most.",
+}
+
+
 class ProfileChanges(Strict):
     """The facts that therapists edit; what is left out stays."""
 
     full_name = Line(required=False, max_length=200)
     bio = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=10_000)
     experience_years = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=LONGEST_CAREER_YEARS
+        required=False, allow_null=True, min_value=0, max_value=LONGEST_CAREER_YEARS, error_messages=YEARS
     )
     specialization = Specialization(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     phone = Line(required=False, allow_null=True, allow_blank=True, max_length=50)

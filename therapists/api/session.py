@@ -35,8 +35,7 @@ class SessionView(ApiView):
 
     def get_permissions(self) -> Any:
         """Let everybody try to sign in, and tell them that there is no other method without a session."""
-        needs_session = self.request.method in {"GET", "HEAD", "DELETE"}
-        return super().get_permissions() if needs_session else [AllowAny()]
+        return super().get_permissions() if self.request.method == "DELETE" else [AllowAny()]
 
     def _is_sign_in(self) -> bool:
         request: Any = getattr(self, "request", None)
