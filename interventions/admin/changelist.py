@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 from unfold.views import ChangeList
 
 from interventions.admin.sentences import who
@@ -164,6 +165,11 @@ class BoundedList(ChangeList):
     """A list that does not take its bounded count for the whole truth."""
 
     result_list: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Name the list after what it lists; Django would ask those who may only look to "select" one."""
+        super().__init__(*args, **kwargs)
+        self.title = capfirst(str(self.opts.verbose_name_plural))
 
     @property
     def is_cut(self) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
@@ -39,3 +40,17 @@ def test_no_list_asks_or_reads_more_when_more_is_on_record(transactional_db: Non
     assert {n: (few[n].queries, many[n].queries) for n in few if many[n].queries != few[n].queries} == {}
     assert {n: (few[n].rows, many[n].rows) for n in few if many[n].rows > few[n].rows + BARS} == {}
     assert {n: v.queries for n, v in many.items() if v.queries > (MOST_ON_FRONT if n == FRONT else MOST_QUERIES)} == {}
+
+
+def test_every_list_of_ours_is_named_after_what_it_lists(transactional_db: None) -> None:
+    with bench_desk.signed_in() as client:
+        lists = {
+            m: reverse(f"admin:{m._meta.app_label}_{m._meta.model_name}_changelist")
+            for m in admin.site._registry
+            if m is not Group
+        }
+        titles = {model: client.get(address).context["title"] for model, address in lists.items()}
+
+    assert {
+        m.__name__: t for m, t in titles.items() if t.casefold() != str(m._meta.verbose_name_plural).casefold()
+    } == {}
