@@ -143,7 +143,8 @@ class TestAddressAndForm:
 
     def test_of_a_method_that_is_not_there_where_one_signs_in(self, client: Client) -> None:
         problem(client.generic("TRACE", "/api/v1/auth/session/"), 405, "method_not_allowed")
-        problem(client.get("/api/v1/auth/session/"), 401, "not_authenticated")
+        problem(client.get("/api/v1/auth/session/"), 405, "method_not_allowed")
+        problem(client.delete("/api/v1/auth/session/"), 401, "not_authenticated")
 
     @pytest.mark.parametrize("asked", ["person=1&person=2", "person=x", "person=", "person=-1", "topics=a&topics=b"])
     def test_of_a_stream_of_what_is_no_filter(self, ada: Client, asked: str) -> None:

@@ -275,9 +275,3 @@ def test_a_letter_that_cannot_be_sent_does_not_keep_the_next_one() -> None:
         letters.post(EmailMessage("Subject", "Text", to=[address]))
     letters.box.wait()
     assert [told.to for told in mail.outbox] == [["ada@example.org"]]
-
-
-def test_there_is_no_other_method_without_a_session() -> None:
-    for method in ("GET", "PUT", "TRACE"):
-        assert Client().generic(method, "/api/v1/auth/session/").status_code == 405
-    assert Client().delete("/api/v1/auth/session/").status_code == 401
