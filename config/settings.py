@@ -119,7 +119,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.csp.allow_eval_in_admin",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "therapists.middleware.Sessions",
     "therapists.middleware.Looks",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -1,9 +1,11 @@
-"""Staff read times in their own zone, come to the desk with a second factor, and are signed out when they have left."""
+"""Sessions end when they must; staff read times in their own zone and come to the desk with a second factor."""
 
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlencode
 
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -13,6 +15,23 @@ from therapists.accounts import factors
 from therapists.accounts.sessions import SessionStore
 
 DESK = "/admin/"
+
+
+class Sessions(SessionMiddleware):
+    """
+    Take the cookie of a session away with the answer that ends it, and with no other.
+
+    The framework does so with each request whose session is gone already: such an answer can come after the one that
+    signs somebody in, and would sign them out again.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Answer as the framework does, but for that."""
+        answer = super().process_response(request, response)
+        # Whoever ends a session has changed it.
+        if request.session.is_empty() and not request.session.modified:
+            answer.cookies.pop(settings.SESSION_COOKIE_NAME, None)
+        return answer
 
 
 class Looks:

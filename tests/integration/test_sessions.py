@@ -175,6 +175,17 @@ class TestSessions:
         assert row.pk != before
         assert row.began_at > timezone.now() - dt.timedelta(minutes=1)
 
+    def test_p10_a_late_answer_takes_nobodys_next_cookie(self, cast: Cast) -> None:
+        client = Client()
+        client.force_login(cast.ben)
+        before = client.cookies["sessionid"].value
+        client.post(SESSION, {"email": cast.ada.email, "password": PASSWORD}, "application/json")
+        # Asked by a page of before, answered after Ada's cookie has come.
+        late = Client(headers={"Cookie": f"sessionid={before}"}).get(ME)
+        assert (late.status_code, "sessionid" in late.cookies, "Cookie" in late["Vary"]) == (401, False, True)
+        gone = client.delete(SESSION)
+        assert (gone.status_code, gone.cookies["sessionid"].value) == (204, "")
+
     def test_p10_all_sessions_end_at_once(self, cast: Cast) -> None:
         here, there, ben = Client(), Client(), Client()
         for client, person in ((here, cast.ada), (there, cast.ada), (ben, cast.ben)):
