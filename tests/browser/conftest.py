@@ -59,10 +59,16 @@ def keepwell(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iter
 
 
 @pytest.fixture
-def page(keepwell: Copy, browser: Browser) -> Iterator[Page]:
-    """A fresh window, watched."""
-    with watched(browser, keepwell) as window:
-        yield window.new_page()
+def page(window: BrowserContext) -> Page:
+    """One tab of such a window."""
+    return window.new_page()
+
+
+@pytest.fixture
+def window(keepwell: Copy, browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh window for several tabs, watched."""
+    with watched(browser, keepwell) as context:
+        yield context
 
 
 @contextmanager

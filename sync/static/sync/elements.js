@@ -373,6 +373,13 @@ async function renewal(isLook) {
   document.dispatchEvent(new CustomEvent("sync:shown"));
   return true;
 }
+/* Whoever is in a field stays where they are in it: at its end, in its middle, or with all of it selected. */
+function put(field, text) {
+  const { selectionStart: from, selectionEnd: to, value: before } = field;
+  const where = (at) => (at === before.length ? text.length : at);
+  field.value = field.defaultValue = text;
+  if (field === document.activeElement && typeof from === "number") field.setSelectionRange(where(from), where(to));
+}
 function refilled(form, fresh) {
   if (!fresh) return;
   let isAsSeen = true;
@@ -380,7 +387,7 @@ function refilled(form, fresh) {
     const given = one.name && fresh.elements.namedItem(one.name);
     if (!given || one.type === "hidden" || one.type === "file") continue;
     const base = one.dataset.base ?? one.defaultValue;
-    if (one.value === base && one.dataset.base === undefined) one.value = one.defaultValue = given.defaultValue;
+    if (one.value === base && one.dataset.base === undefined) put(one, given.defaultValue);
     else if (given.defaultValue !== one.defaultValue && given.defaultValue !== one.value) isAsSeen = false;
   }
   // A version that was not seen covers no change of somebody else's.
@@ -582,8 +589,8 @@ class SyncButton extends HTMLElement {
       const sentText = this.content.typed[one.name], stored = answer?.data?.[one.name];
       const now = stored === undefined ? sentText : stored === null ? "" : String(stored);
       // What was typed while it was sent is another change.
-      if (one.value === sentText) one.value = now;
-      one.defaultValue = now;
+      if (one.value === sentText) put(one, now);
+      else one.defaultValue = now;
       delete one.dataset.base;
     }
     const seen = this.form?.elements.namedItem(this.getAttribute("seen") ?? "");
