@@ -1,8 +1,10 @@
 """What debt and ledger say, for answers and pages."""
 
 import datetime as dt
+import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db import OperationalError, connection
 
@@ -87,7 +89,30 @@ def sync_states(people: Collection[int]) -> list[TargetState]:
         with looking(statement_ms=None):
             return _states("keepwell_states(%s)", people)
     except OperationalError:
-        return _states(f"({net.states_of_owed(declaration())}) AS s ORDER BY person_id, target", people)
+        return states_of_owed(people)
+
+
+def states_of_owed(people: Collection[int]) -> list[TargetState]:
+    """Give what debt and ledger alone say, from which nobody is kept by a lock on a copy."""
+    return _states(f"({net.states_of_owed(declaration())}) AS s ORDER BY person_id, target", people)
+
+
+def states_beside(person: str) -> str:
+    """Give the SQL of one person's states as one value of a row that is read anyway, by an expression for their id."""
+    words = ", ".join(f"s.{name}" for name in net.STATE)
+    return f"(SELECT json_agg(json_build_array({words}))::text FROM keepwell_states(ARRAY[{person}]) s)"
+
+
+def told_beside(value: str | None) -> list[TargetState]:
+    """Read such a value."""
+    told = [TargetState(*words) for words in json.loads(value or "[]")]
+    return [
+        replace(one, owed_since=_moment(one.owed_since), next_attempt_at=_moment(one.next_attempt_at)) for one in told
+    ]
+
+
+def _moment(text: Any) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None
 
 
 def _states(relation: str, people: Collection[int]) -> list[TargetState]:

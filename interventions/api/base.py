@@ -102,6 +102,9 @@ class ApiView(APIView):
     key: ClassVar[Key] = Key.OPTIONAL
     # Methods after which there is no caller any more whose key it could be.
     keyless: ClassVar[frozenset[str]] = frozenset()
+    # Methods that do nothing before their transaction but read the request: what was answered before is looked up only
+    # where that transaction finds the key taken.
+    claiming: ClassVar[frozenset[str]] = frozenset()
     # Problems that its operations have beside those of their kind, by status, for the documents.
     problems: ClassVar[dict[str, str]] = {}
     # The row that this request's answer belongs to, once its write is committed.
@@ -144,7 +147,7 @@ class ApiView(APIView):
         self, asked: Asked, handler: Callable[..., Response], request: Request, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Answer as `handler` does, or as it did when the same was asked before."""
-        found = idempotency.find(asked)
+        found = None if asked.method in self.claiming else idempotency.find(asked)
         if found is None:
             try:
                 with idempotency.asking(asked):

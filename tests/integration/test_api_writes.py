@@ -132,7 +132,10 @@ class TestADegradedWrite:
 class TestAStateThatCannotBeRead:
     @pytest.mark.parametrize("error", [OperationalError("x"), InterfaceError("x")])
     def test_does_not_undo_the_save(self, ada: Client, cast: Cast, error: Exception) -> None:
-        with mock.patch("sync.queries.sync_states", side_effect=error):
+        with (
+            mock.patch("sync.queries._states", side_effect=error),
+            mock.patch("sync.queries.told_beside", side_effect=error),
+        ):
             body = patched(ada, bio="kept")
         assert (body["degraded"], body["syncStatus"]) == (True, None)
         assert body["message"] == "Saved. Whether every place is up to date cannot be read right now."
@@ -140,7 +143,7 @@ class TestAStateThatCannotBeRead:
         assert Enrollment.objects.get(user=cast.ada).bio == "kept"
 
     def test_shows_no_revision_rather_than_a_wrong_one(self, ada: Client) -> None:
-        with mock.patch("therapists.versions.current", side_effect=OperationalError("x")):
+        with mock.patch("therapists.versions.Version", side_effect=OperationalError("x")):
             assert patched(ada, bio="kept")["revision"] is None
 
     def test_is_a_503_where_nothing_else_was_asked(self, ada: Client) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from django.db import DatabaseError, InterfaceError
 from rest_framework.response import Response
 
-from interventions.api.envelope import answered
+from interventions.api.envelope import Standing, answered
 from interventions.patience import looking
-from sync.api.standing import standing_after_write
+from sync.api.standing import STATES, standing_beside, standing_past_locks
 from therapists import versions
 from therapists.api.serializers import profile_of
 from therapists.models import Enrollment
@@ -35,12 +35,23 @@ def saved(
     enrollment: Enrollment, *, data: object = None, what: str = "Saved.", warnings: Sequence[str] = ()
 ) -> Response:
     """Answer a write on an enrollment; without `data`, with the profile and its entity tag."""
-    row, version = current(enrollment)
+    row, version, standing = _now(enrollment)
     answer = answered(
-        standing_after_write(row.user_id), revision=version.revision if version else None, what=what, warnings=warnings,
+        standing, revision=version.revision if version else None, what=what, warnings=warnings,
         data=profile_of(row) if data is None else data,
     )  # fmt: skip
     return tagged(answer, version) if data is None else answer
+
+
+def _now(enrollment: Enrollment) -> tuple[Enrollment, Version | None, Standing]:
+    """Read profile, version and places from one statement; where one of them cannot be read now, each from its own."""
+    try:
+        with looking():
+            row, version, states = versions.current_beside(enrollment.pk, STATES)
+        return row, version, standing_beside(states)
+    except (Enrollment.DoesNotExist, DatabaseError, InterfaceError):
+        shown, known = current(enrollment)
+        return shown, known, standing_past_locks(shown.user_id)
 
 
 def tagged(answer: Response, version: Version | None) -> Response:

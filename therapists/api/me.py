@@ -73,6 +73,7 @@ class OwnProfileView(TherapistView):
     """The caller's profile."""
 
     keyless: ClassVar[frozenset[str]] = frozenset({"DELETE"})
+    claiming: ClassVar[frozenset[str]] = frozenset({"PATCH"})
 
     @extend_schema(operation_id="me_retrieve", parameters=[conditions.ETAG], responses=OwnProfileSerializer)
     def get(self, request: Request) -> Response:
