@@ -45,6 +45,8 @@ IDENTITY_CODES = frozenset({NO_ROW, SEVERAL_ROWS})
 REFUSED_CODES = frozenset({NOT_EQUAL, QUARANTINED, UNREADABLE, REFUSED_BY_MAIL})
 # Of calls to services.
 LATER_CODES, MISPLACED_CODES = frozenset({TOO_LATE, NO_ANSWER}), frozenset({FORBIDDEN_ADDRESS})
+# What says nothing of a person: the target is set up wrongly.
+SET_UP_CODES = MISCONFIGURED_CODES | MISPLACED_CODES
 # HTTP statuses that mean "not now" when they come with a Retry-After.
 THROTTLED_CODES = frozenset({"429", "503"})
 BLOCKING = frozenset({FailureClass.REFUSED, FailureClass.IDENTITY, FailureClass.MISCONFIGURED})
@@ -59,7 +61,7 @@ def classify(code: str, *, retry_after: float | None = None) -> FailureClass:
         return FailureClass.IDENTITY
     if code in TRANSIENT_CODES | LATER_CODES or code.startswith("08") or _is_status(code, "5"):
         return FailureClass.TRANSIENT
-    if code in MISCONFIGURED_CODES | MISPLACED_CODES:
+    if code in SET_UP_CODES:
         return FailureClass.MISCONFIGURED
     if code in REFUSED_CODES or code.startswith(("22", "23")) or _is_status(code, "4"):
         return FailureClass.REFUSED

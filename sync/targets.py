@@ -2,9 +2,17 @@
 
 from collections.abc import Set
 
+from interventions import causes
+from sync.backoff import SET_UP_CODES
 from sync.mirrors import declaration
 from sync.models import Service
 from sync.outward import EVERY
+
+# What the desk and health call the states of a target.
+SPOKEN = {
+    "working": "working", "recovering": "recovering", "throttled": "asked to wait", "misconfigured": "set up wrongly",
+    "parked": "parked",
+}  # fmt: skip
 
 
 def services() -> dict[str, str]:
@@ -30,3 +38,9 @@ def unconfigured() -> list[str]:
     """List the kinds of declared services of which none is configured: nothing is owed there."""
     known = set(services().values())
     return [service.kind for service in declaration().services if service.kind not in known]
+
+
+def misconfigured() -> dict[str, str]:
+    """Give the code by each target that refuses people for how it is set up; no breaker opens, for no probe would mend it."""
+    found = causes.live().filter(code__in=SET_UP_CODES, target__in=names())
+    return dict(found.order_by("-first_at").values_list("target", "code"))

@@ -69,7 +69,8 @@ _TARGET = (
     f" As soon as it is broken, {TOLD_ANEW} people have to be told anew. Look at Targets, at the front page and at"
     " Health: its breaker opens after five of them, one intervention stands for all of them, and everything else goes"
     " on. Mended, it is found within half a minute. What it refuses (422, 401, a redirect) opens no breaker and waits for"
-    " a person, also when it is mended: Retry all on the page of its cause."
+    " a person, also when it is mended: Retry all on the page of its cause. Where nobody can be told (401, a redirect)"
+    " it is set up wrongly, and Targets says so."
 )
 _TOLD = {
     "listing": ("The public directory", f"It is told whom to show, and is read back.{_TARGET}"),

@@ -106,11 +106,14 @@ def targets(now: dt.datetime, *, names: Sequence[str] | None = None) -> list[Tar
     with connection.cursor() as cursor:
         cursor.execute(_OWED, {"targets": list(everything.names() if names is None else names)})
         lines = [TargetLine(*row) for row in cursor.fetchall()]
-    states, paused = breaker_state.states(), pauses.listed(Scope.TARGET)
+    states, paused, misconfigured = breaker_state.states(), pauses.listed(Scope.TARGET), everything.misconfigured()
     is_stopped = pauses.is_paused(pauses.SYNC)
     return [
         _with_breaker(
-            replace(line, is_stopped=is_stopped), states.get(line.target, State()), paused.get(line.target), now
+            replace(line, is_stopped=is_stopped, pause=paused.get(line.target)),
+            states.get(line.target, State()),
+            misconfigured.get(line.target, ""),
+            now,
         )
         for line in lines
     ]
@@ -122,17 +125,18 @@ def operations() -> list[OperationLine]:
     return [OperationLine(key, title, paused.get(key)) for key, title in pauses.OPERATIONS.items()]
 
 
-def _with_breaker(line: TargetLine, state: State, pause: Pause | None, now: dt.datetime) -> TargetLine:
+def _with_breaker(line: TargetLine, state: State, misconfigured: str, now: dt.datetime) -> TargetLine:
     word = breaker_state.word(state, now)
+    if misconfigured and word in {"working", "recovering"}:
+        return replace(line, word="misconfigured", code=misconfigured)
     if word == "recovering" and not line.parked_rows:
         word = "working"
     since = state.ramp_since if word == "recovering" else state.since
     next_try = {"parked": state.probe_at, "throttled": state.throttled_until}.get(word)
     is_well = word == "working"
     return replace(
-        line, word=word, since=None if is_well else since, code="" if is_well else state.code, next_try_at=next_try,
-        pause=pause,
-    )  # fmt: skip
+        line, word=word, since=None if is_well else since, code="" if is_well else state.code, next_try_at=next_try
+    )
 
 
 # A retry that failed gives its item back; it does not open one.

@@ -41,7 +41,7 @@ def _page(request: HttpRequest, name: str) -> HttpResponse:
     hours = read(lambda: tries.by_hour(now, target=name))
     context = admin.site.each_context(request) | {
         "title": name, "read_at": now, "line": line, "switch": words.target_switch(line) if line else None,
-        "advice": reasons.reason(line.code).advice if line and line.word == "parked" else "",
+        "advice": reasons.reason(line.code).advice if line and line.word in {"parked", "misconfigured"} else "",
         "may_switch": request.user.has_perm(switching.SWITCH_TARGET),
         **waiting_here(name, now), "inbox_url": _inbox(target=name),
         "charts": tries.charts(hours.value) if hours.value is not None else [],

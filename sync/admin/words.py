@@ -7,6 +7,7 @@ from interventions.admin import reasons, sentences
 from sync.admin.readings import OperationLine, TargetLine
 from sync.pauses import Scope
 from sync.stops import Pause
+from sync.targets import SPOKEN
 
 GOOD, LATE, BAD, PLAIN = "kw-resolved", "kw-reopened", "kw-open", "kw-plain"
 
@@ -34,15 +35,17 @@ def target_switch(line: TargetLine) -> Switch:
     """Say how a target is; what staff switched off comes before what its breaker says."""
     if line.pause is not None:
         return replace(_paused(Scope.TARGET, line.target, line.target, line.pause), line=line)
-    word, look, begins = {
-        "working": ("working", GOOD, ""),
-        "recovering": ("recovering", LATE, "what waited follows, slowly at first"),
-        "throttled": ("asked to wait", LATE, "it said when to come back"),
-        "parked": ("parked", BAD, f"because {reasons.reason(line.code).fact}"),
+    why = f"because {reasons.reason(line.code).fact}"
+    look, begins = {
+        "working": (GOOD, ""),
+        "recovering": (LATE, "what waited follows, slowly at first"),
+        "throttled": (LATE, "it said when to come back"),
+        "misconfigured": (BAD, f"{why}; what it refused is retried from its cause when it is mended"),
+        "parked": (BAD, why),
     }[line.word]
     return Switch(
-        Scope.TARGET, line.target, line.target, word, look, begins, line.since, next_try_at=line.next_try_at,
-        may_reset=line.word != "working", line=line,
+        Scope.TARGET, line.target, line.target, SPOKEN[line.word], look, begins, line.since,
+        next_try_at=line.next_try_at, may_reset=line.word not in {"working", "misconfigured"}, line=line,
     )  # fmt: skip
 
 

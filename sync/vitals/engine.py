@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Collection
 
 from django.conf import settings
 from django.db import connection
@@ -97,25 +98,28 @@ def owed() -> Part:
     return Part("owed", verdict, says if copies or belated else "nothing", figures)
 
 
-def _word(target: str, state: State, now: dt.datetime) -> str:
+def _word(target: str, state: State, now: dt.datetime, misconfigured: Collection[str]) -> str:
     """Say how a target is as the desk does: it is recovering while something still waits there, and no longer."""
     word = breaker_state.word(state, now)
+    if word in {"working", "recovering"} and target in misconfigured:
+        return "misconfigured"
     return "working" if word == "recovering" and not ledger.is_parked([target]) else word
 
 
 def targets() -> Part:
-    """Tell which targets are left alone, by their breaker or by staff."""
+    """Tell which targets are left alone, by their breaker or by staff, and which refuse everybody."""
     now, known, paused = timezone.now(), breaker_state.states(), pauses.listed(pauses.Scope.TARGET)
-    words = {name: _word(name, known.get(name, State()), now) for name in everything.names()}
+    misconfigured = everything.misconfigured()
+    words = {name: _word(name, known.get(name, State()), now, misconfigured) for name in everything.names()}
     off = [name for name in words if name in paused]
     stopped = [key for key in pauses.OPERATIONS if pauses.is_paused(key)]
-    told = [f"{name} {word}" for name, word in words.items() if word != "working"]
+    told = [f"{name} {everything.SPOKEN[word]}" for name, word in words.items() if word != "working"]
     told += [f"{name} switched off by staff" for name in off]
     told += [f"switched off by staff: {pauses.OPERATIONS[key].lower()}" for key in stopped]
     absent = everything.unconfigured()
     verdict = worst(
         (bool(told), Verdict.WORRYING),
-        (any(word == "parked" for word in words.values()), Verdict.BAD),
+        (not {"parked", "misconfigured"}.isdisjoint(words.values()), Verdict.BAD),
     )
     figures = {
         "words": words, "shut": {name: word in {"parked", "throttled"} for name, word in words.items()},

@@ -11,10 +11,12 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django.utils import timezone
 
+from interventions import causes
 from interventions.models import Intervention
 from sync import breaker_state, calling, delivery, outside, vitals
 from sync.backoff import BAD_ANSWER, FORBIDDEN_ADDRESS, NO_ANSWER, NO_CREDENTIALS, TOO_LATE
 from sync.models import Attempt, Breaker, Ledger
+from sync.targets import SPOKEN
 from tests import fakes
 from tests.factories import UserFactory, therapists
 from tests.stand_ins.control import Control, started
@@ -128,6 +130,22 @@ class TestADrill:
         assert not any(fault.is_on for fault in drill.faults())
         assert not any(service.is_on for service in drill.services())
 
+    @pytest.mark.parametrize("way", ["401", "redirect"])
+    def test_p7_what_takes_nothing_from_anybody_is_not_shown_as_working(
+        self, demo: dict[str, Control], way: str
+    ) -> None:
+        client = lead()
+        drill.break_target(f"listing:{way}")
+        told()
+        causes.follow(at=timezone.now())
+        assert said(client) == (0, 0, "set up wrongly")
+        assert "because" in client.get("/admin/targets/listing/").content.decode()
+        drill.mend(LISTING)
+        Ledger.objects.filter(target=LISTING, owed_since__isnull=False).update(next_attempt_at=timezone.now())
+        told()
+        causes.follow(at=timezone.now())
+        assert said(client) == (0, 0, "working")
+
 
 def said(client: Client) -> tuple[int, int, str]:
     """What metrics, health and desk say of the directory: open, parked, in a word; and that they agree."""
@@ -136,11 +154,12 @@ def said(client: Client) -> tuple[int, int, str]:
     parked = float(lines.get('keepwell_ledger_rows{state="parked",target="listing"}', 0))
     health: Any = client.get("/health/").json()["parts"]["targets"]
     assert health["shut"][LISTING] == bool(is_open)
-    assert (f"{LISTING} parked" in health["says"]) == bool(is_open)
-    assert (health["verdict"] == "bad") == bool(is_open)
     shown = client.get("/admin/targets/listing/").content.decode()
-    word = next(word for word in ("parked", "recovering", "working") if f">{word}</span>" in shown)
-    assert health["words"][LISTING] == word
+    word = next(word for word in SPOKEN.values() if f">{word}</span>" in shown)
+    assert SPOKEN[health["words"][LISTING]] == word
+    assert (f"{LISTING} {word}" in health["says"]) == (word != "working")
+    assert (health["verdict"] == "bad") == (word in {"parked", "set up wrongly"})
+    assert lines['keepwell_part_good{part="targets"}'] == ("1.0" if word == "working" else "0.0")
     return int(is_open), int(parked), word
 
 
