@@ -239,6 +239,8 @@ def test_a_refusal_gives_the_change_back_also_when_it_comes_later(window: Browse
     page.get_by_role("button", name="Retry all").click()
     expect(page.locator("sync-queue[person]")).to_have_text("1 change was not saved")
     expect(page.get_by_text("Not accepted")).to_be_visible()
+    # In the words of the page: the server's own name of the field is nobody's business.
+    expect(page.locator("sync-queue .told")).to_have_text("Years are 80 at most. Nothing was changed.")
     page.goto("/me/")
     expect(years).to_have_value("200")
     expect(years).to_have_attribute("aria-invalid", "true")

@@ -727,11 +727,18 @@ const ago = (at) => {
 };
 const many = (number, one, more) => `${number} ${number === 1 ? one : more}`;
 
+/* What the server said, in the words of the page and not of its own fields. */
+function objection({ problem, labels }) {
+  if (problem?.status === 412) return "Somebody changed this since you opened its page. Open it again: what you typed stands there, and is saved if you save it again.";
+  const faults = (problem?.errors ?? []).filter((one) => one.field && one.detail);
+  const said = faults.length > 1 ? faults.map((one) => `${labels?.[one.field] ?? one.field}: ${one.detail}`) : faults.map((one) => one.detail);
+  return `${said.join(" ") || (problem?.detail ?? SAYS.refused)} Nothing was changed.`;
+}
 function stood(entry, content) {
   if (!content) return ["staff", "Cannot be read", "It was sealed with a key that the server has no more. It can only be deleted."];
-  if (entry.state === "refused") return ["staff", "Not accepted", `${content.problem?.detail ?? SAYS.refused} Nothing was changed.`];
+  if (entry.state === "refused") return ["staff", "Not accepted", objection(content)];
   if (isOld(entry)) return ["staff", "Too old", "It is older than eight days and is not sent any more: look whether it is done already, then do it anew."];
-  if (isStuck(entry)) return ["later", "Stuck", `Tried ${many(entry.tries, "time", "times")}, and it does not go through. Nothing is lost: it is tried on. If others are sent and this one is not, tell our staff.`];
+  if (isStuck(entry)) return ["later", "Stuck", `Tried ${many(entry.tries, "time", "times")}, and it does not go through. Nothing is lost: it is tried again and again. If others are sent and this one is not, tell our staff.`];
   if (!navigator.onLine) return ["soon", "Waiting", "There is no connection now. It is sent when there is one."];
   return ["soon", "Waiting", entry.tries ? "It did not go through at first. It is tried again by itself." : "It is sent in a moment."];
 }
@@ -823,7 +830,7 @@ function shut(text) {
 channel?.addEventListener("message", async ({ data }) => {
   if (!person || isShut) return;
   if (data.what === "bye" && data.person === person) { shut("You signed out in another tab. What waits here is sealed until you sign in again."); return; }
-  if (data.what === "here" && data.person !== person) { shut("Somebody else signed in in another tab."); return; }
+  if (data.what === "here" && data.person !== person) { shut("Somebody else signed in, from another tab."); return; }
   if (data.person !== person) return;
   if (data.what === "answered") {
     const button = [...buttons].find((one) => one.waitsFor === data.key);
@@ -851,7 +858,7 @@ if (person) {
     if (isStale) look(0);
   });
   document.addEventListener("keepwell:event", ({ detail }) => hinted(detail));
-  document.addEventListener("keepwell:stream", ({ detail }) => { if (detail === "ended") shut("Somebody else signed in in this browser."); });
+  document.addEventListener("keepwell:stream", ({ detail }) => { if (detail === "ended") shut("Somebody else signed in with this browser."); });
   ready.then(prune).then(() => flush());
 }
 document.addEventListener("click", (event) => {
