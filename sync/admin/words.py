@@ -40,7 +40,7 @@ def target_switch(line: TargetLine) -> Switch:
         "working": (GOOD, ""),
         "recovering": (LATE, "what waited follows, slowly at first"),
         "throttled": (LATE, "it said when to come back"),
-        "misconfigured": (BAD, f"{why}; what it refused is retried from its cause when it is mended"),
+        "misconfigured": (BAD, why),
         "parked": (BAD, why),
     }[line.word]
     return Switch(
