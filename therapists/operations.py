@@ -224,7 +224,8 @@ def _make_newest(person_id: int) -> None:
 def note_revision(enrollment: Enrollment, *, with_user: bool = False) -> None:
     """Note the number of the write for the key of the request at hand. The user's row is read only by whoever reads or writes it anyway."""
     if idempotency.is_asked():
-        idempotency.remember(number=versions.number_of(enrollment.pk, with_user=with_user))
+        person_id = enrollment.user_id if with_user else None
+        idempotency.remember(number=versions.number_of(enrollment.pk, person_id=person_id))
 
 
 def save_facts(enrollment: Enrollment, facts: Mapping[str, object]) -> None:

@@ -77,15 +77,16 @@ def current_beside(enrollment_id: int, also: str) -> tuple[Enrollment, Version, 
     return found, Version(*numbers), value
 
 
-def number_of(enrollment_id: int, *, with_user: bool = False) -> str:
+def number_of(enrollment_id: int, *, person_id: int | None = None) -> str:
     """
-    Give the SQL of the number of the newest write of an enrollment, or of it and its user.
+    Give the SQL of the number of the newest write of an enrollment, or of it and this person's user.
 
-    It cannot fail the transaction that it is read in: null where the net's column is not there.
+    It cannot fail the transaction that it is read in: where the net's column is not there, its name is that of the null
+    around it.
     """
-    joined = f"LEFT JOIN {USERS} u ON u.id = e.user_id" if with_user else ""
-    numbers = [f"(to_jsonb({row}) ->> 'revision')::bigint" for row in ("e", *(["u"] if with_user else []))]
-    return f"(SELECT greatest({', '.join(numbers)}) FROM {ENROLLMENTS} e {joined} WHERE e.id = {int(enrollment_id)})"
+    rows = [(ENROLLMENTS, enrollment_id)] + ([(USERS, person_id)] if person_id is not None else [])
+    numbers = ", ".join(f"(SELECT revision FROM {table} WHERE id = {int(pk)})" for table, pk in rows)
+    return f"(SELECT greatest({numbers}) FROM (VALUES (NULL::bigint)) AS absent (revision))"
 
 
 def refuse_changed(*, person_id: int, changes: Mapping[str, object], seen: Version) -> None:

@@ -13,7 +13,9 @@ from sync.mirrors import declaration
 from tests import fakes
 from tests.factories import Cast
 from therapists.api.serializers import profile_of
+from therapists.models import Enrollment
 from therapists.queries import profile
+from therapists.versions import number_of
 
 ME = "/api/v1/therapists/me/"
 # Who calls (2), the transaction and its limits (3), the row locked and written (2), its last limits (1), what is owed (1),
@@ -58,6 +60,20 @@ class TestASave:
         assert row.get_deferred_fields()
         assert row.user is not None
         assert row.user.get_deferred_fields()
+
+
+def test_p1_a_number_that_no_column_holds_is_none_and_fails_no_write(cast: Cast) -> None:
+    row = Enrollment.objects.get(user=cast.ada)
+    with transaction.atomic():
+        told = fakes.sql(f"SELECT {number_of(row.pk, person_id=cast.ada.pk)}")
+        assert told == fakes.sql(
+            "SELECT greatest(e.revision, u.revision) FROM therapist_enrollments e JOIN users u ON u.id = user_id WHERE u.id = %s",
+            cast.ada.pk,
+        )
+        for table in ("users", "therapist_enrollments"):
+            fakes.sql(f"ALTER TABLE {table} RENAME COLUMN revision TO elsewhere")
+        assert fakes.sql(f"SELECT {number_of(row.pk, person_id=cast.ada.pk)}") == [(None,)]
+        transaction.set_rollback(True)
 
 
 class TestALook:
