@@ -25,6 +25,16 @@ handler500 = outside.server_error
 register_converter(notices.Day, "day")
 
 urlpatterns = [
+    # What most requests are for comes first: each address before it costs them a little.
+    path("api/v1/", include("therapists.api.urls")),
+    path("api/v1/", include([path("second-bests/", SecondBestsView.as_view(), name="api-second-bests")])),
+    path("api/v1/", include(interventions.patterns(read_standing))),
+    # An address is changed with the profile, and a telephone is no way to sign in.
+    re_path(r"^api/v1/auth/(?:app|browser)/v1/(?:account/(?:email|phone)|auth/phone/.*)$", outside.no_such_address),
+    path("api/v1/auth/", include("allauth.headless.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    re_path("^api/", outside.no_such_address),
     path("", entrance.landing, name="landing"),
     path("me/", include("therapists.pages.urls")),
     path("admin/drill/", drill.page, name="drill"),
@@ -44,15 +54,6 @@ urlpatterns = [
     path("admin/own/zone/", own.page, name="own_zone"),
     path("admin/switch/", switching.page, name="switch"),
     path("admin/", admin.site.urls),
-    path("api/v1/", include("therapists.api.urls")),
-    path("api/v1/", include([path("second-bests/", SecondBestsView.as_view(), name="api-second-bests")])),
-    path("api/v1/", include(interventions.patterns(read_standing))),
-    # An address is changed with the profile, and a telephone is no way to sign in.
-    re_path(r"^api/v1/auth/(?:app|browser)/v1/(?:account/(?:email|phone)|auth/phone/.*)$", outside.no_such_address),
-    path("api/v1/auth/", include("allauth.headless.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
-    re_path("^api/", outside.no_such_address),
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),
     path("health/", health.HealthView.as_view(), name="health"),
