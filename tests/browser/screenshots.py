@@ -11,9 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import QUIET, chromium, sign_in
+from tests.browser.waiting import PASSWORD
+from tests.browser.waiting import sign_in as sign_in_as_therapist
 from tests.processes import PROJECT, Copy
 
 PICTURES = PROJECT / "docs" / "pictures"
@@ -24,7 +26,6 @@ LOOKED_AT = (
     ("enrollments", "/admin/therapists/enrollment/"), ("history", "/admin/interventions/history/"),
     ("repairs", "/admin/runs/"), ("target", "/admin/targets/therapist_profiles/"), ("week", "/admin/week/"),
 )  # fmt: skip
-PASSWORD = "keepwell-in-development"
 # Until the demo's debt has become items, and the first audit has counted everybody.
 QUIET_AFTER_SECONDS = 80
 
@@ -48,27 +49,36 @@ def main(folder: Path, *, is_everything: bool) -> None:
         copy.clean_up()
 
 
+def drawn(page: Page) -> None:
+    """Wait until a page is as it will be; its network is never idle, for it holds a stream."""
+    page.wait_for_load_state("load")
+    page.evaluate("document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => done(null))))")
+
+
 def take(
     browser: Browser, copy: Copy, folder: Path, scheme: str, suffix: str, *, width: int, is_everything: bool
 ) -> None:
     """Walk through the desk once and photograph it."""
     is_dark = scheme == "dark"
     window = browser.new_context(
-        base_url=copy.url, viewport={"width": width, "height": 860}, color_scheme="dark" if is_dark else "light"
-    )
+        base_url=copy.url, viewport={"width": width, "height": 860}, color_scheme="dark" if is_dark else "light",
+        reduced_motion="reduce",
+    )  # fmt: skip
     page = window.new_page()
+    sign_in_as_therapist(page, "ben")
+    page.screenshot(path=folder / f"profile{suffix}.png")
     sign_in(page, "lena@keepwell.example", PASSWORD)
     for name, path in LOOKED_AT if is_everything else LOOKED_AT[:3]:
         page.goto(path)
-        page.wait_for_load_state("networkidle")
+        drawn(page)
         page.screenshot(path=folder / f"{name}{suffix}.png")
     page.goto(INBOX)
     page.locator("a.kw-what").filter(has_text="CHECK").first.click()
-    page.wait_for_load_state("networkidle")
+    drawn(page)
     page.screenshot(path=folder / f"item{suffix}.png")
     page.goto(INBOX)
     page.locator("a.kw-cause-more").first.click()
-    page.wait_for_load_state("networkidle")
+    drawn(page)
     page.screenshot(path=folder / f"cause{suffix}.png")
     page.get_by_role("button", name="Retry all…").click()
     page.get_by_role("button", name=re.compile(r"^Retry \d+$")).click()
@@ -76,12 +86,12 @@ def take(
     page.screenshot(path=folder / f"run{suffix}.png")
     if is_everything:
         page.goto(CAUSES)
-        page.wait_for_load_state("networkidle")
+        drawn(page)
         page.screenshot(path=folder / f"causes{suffix}.png")
         page.goto(INBOX)
         page.locator("a.kw-what").first.click()
         page.get_by_role("link", name="Mark resolved…").click()
-        page.wait_for_load_state("networkidle")
+        drawn(page)
         page.screenshot(path=folder / f"resolve{suffix}.png")
     window.close()
 
