@@ -94,7 +94,7 @@ class TestPressing:
         assert "paused already" in press(client, "operation", "sync", "pause")
         assert "Switched on again" in press(client, "operation", "sync", "resume")
         assert "on already" in press(client, "operation", "sync", "resume")
-        assert list(History.objects.values_list("action", flat=True)) == ["paused", "resumed"]
+        assert list(History.objects.order_by("id").values_list("action", flat=True)) == ["paused", "resumed"]
 
     def test_a_reset_makes_the_probe_due(self, lead: User) -> None:
         parked_target()
