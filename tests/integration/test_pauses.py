@@ -106,7 +106,9 @@ class TestAPause:
         assert [pause(scope, key), pause(scope, key)] == [True, False]
         assert Pause.objects.get().note == "A move."
         assert [resume(scope, key), resume(scope, key)] == [True, False]
-        lines = History.objects.values_list("actor", "action", "object_type", "object_id", "from_state", "to_state")
+        lines = History.objects.order_by("id").values_list(
+            "actor", "action", "object_type", "object_id", "from_state", "to_state"
+        )
         assert list(lines) == [
             (BY, "paused", kind, str(key), "on", "paused"),
             (BY, "resumed", kind, str(key), "paused", "on"),
