@@ -151,13 +151,19 @@ def begin_ramp(target: str, at: dt.datetime) -> None:
     _change(target, lambda state: state if state.word is Word.OPEN else breaker.closed(at))
 
 
-def word(state: State, at: dt.datetime) -> str:
-    """Say in a word how a target is: working, parked, throttled or recovering."""
+def word(state: State, at: dt.datetime, *, is_misconfigured: bool, has_parked: Callable[[], bool]) -> str:
+    """
+    Say in a word how a target is: parked, throttled, misconfigured, recovering or working.
+
+    It is recovering while something still waits there, and no longer: only then is `has_parked` asked.
+    """
     if state.word is Word.OPEN:
         return "parked"
     if breaker.is_shut(state, at):
         return "throttled"
-    return "working" if breaker.pull(state, at, limits()) is None else "recovering"
+    if is_misconfigured:
+        return "misconfigured"
+    return "recovering" if breaker.pull(state, at, limits()) is not None and has_parked() else "working"
 
 
 def states() -> dict[str, State]:

@@ -126,11 +126,11 @@ def operations() -> list[OperationLine]:
 
 
 def _with_breaker(line: TargetLine, state: State, misconfigured: str, now: dt.datetime) -> TargetLine:
-    word = breaker_state.word(state, now)
-    if misconfigured and word in {"working", "recovering"}:
-        return replace(line, word="misconfigured", code=misconfigured)
-    if word == "recovering" and not line.parked_rows:
-        word = "working"
+    word = breaker_state.word(
+        state, now, is_misconfigured=bool(misconfigured), has_parked=lambda: bool(line.parked_rows)
+    )
+    if word == "misconfigured":
+        return replace(line, word=word, code=misconfigured)
     since = state.ramp_since if word == "recovering" else state.since
     next_try = {"parked": state.probe_at, "throttled": state.throttled_until}.get(word)
     is_well = word == "working"

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection
+from functools import partial
 
 from django.conf import settings
 from django.db import connection
@@ -98,19 +98,17 @@ def owed() -> Part:
     return Part("owed", verdict, says if copies or belated else "nothing", figures)
 
 
-def _word(target: str, state: State, now: dt.datetime, misconfigured: Collection[str]) -> str:
-    """Say how a target is as the desk does: it is recovering while something still waits there, and no longer."""
-    word = breaker_state.word(state, now)
-    if word in {"working", "recovering"} and target in misconfigured:
-        return "misconfigured"
-    return "working" if word == "recovering" and not ledger.is_parked([target]) else word
-
-
 def targets() -> Part:
     """Tell which targets are left alone, by their breaker or by staff, and which refuse everybody."""
     now, known, paused = timezone.now(), breaker_state.states(), pauses.listed(pauses.Scope.TARGET)
     misconfigured = everything.misconfigured()
-    words = {name: _word(name, known.get(name, State()), now, misconfigured) for name in everything.names()}
+    words = {
+        name: breaker_state.word(
+            known.get(name, State()), now, is_misconfigured=name in misconfigured,
+            has_parked=partial(ledger.is_parked, [name]),
+        )
+        for name in everything.names()
+    }  # fmt: skip
     off = [name for name in words if name in paused]
     stopped = [key for key in pauses.OPERATIONS if pauses.is_paused(key)]
     told = [f"{name} {everything.SPOKEN[word]}" for name, word in words.items() if word != "working"]
