@@ -142,6 +142,16 @@ def _cheap_passwords(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Let what failed wait its whole pause: one drawn next to nothing is over before a test looks, and is a second try.
+
+    That pauses are drawn, and from where to where, is tests/unit/test_backoff.py's and tests/integration/test_delivery.py's.
+    """
+    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+
+
+@pytest.fixture(autouse=True)
 def spool_dir(settings: Any, tmp_path: Path) -> Path:
     """A spool of the test's own, not made yet; processes beside this one are told by SYNC_SPOOL_DIR."""
     settings.SYNC_SPOOL_DIR = tmp_path / "var" / "spool"

@@ -28,10 +28,8 @@ LONG = settings(
 
 
 @pytest.fixture
-def stage(settings: Any, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Iterator[Stage]:
+def stage(settings: Any, transactional_db: None) -> Iterator[Stage]:
     """Two writers' connections, one that only looks, and tables that can be told to fail."""
-    # What backs off is due when the machine lets time pass, and not when jitter likes.
-    monkeypatch.setattr("sync.delivery.random.uniform", lambda low, high: high)
     # On a busy machine a save's copies would now and then be left for later, and no order of events could be played again.
     settings.SYNC_INLINE_BUDGET_MS = 5000
     ring, doorbell.bell._send = doorbell.bell._send, None

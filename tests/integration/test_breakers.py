@@ -28,12 +28,6 @@ def people(transactional_db: None, settings: Any) -> list[User]:
     return therapists(12)
 
 
-@pytest.fixture(autouse=True)
-def _longest_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next try never come within the same drain: a draw near zero is due at once, and is a second failure."""
-    monkeypatch.setattr("sync.delivery.random.uniform", lambda _low, high: high)
-
-
 @pytest.fixture
 def slow_ramp(settings: Any) -> None:
     """One row a second and no more: however slow the machine is, some of twelve wait."""

@@ -47,11 +47,7 @@ def suspend(person: User) -> None:
     enrollment.save(update_fields=["status"])
 
 
-def test_p3_the_write_is_saved_and_only_the_broken_copy_is_owed(
-    cast: Cast, layers: str, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The pause is drawn between nothing and its length; next to nothing would be over before one looks.
-    monkeypatch.setattr("sync.delivery.random.uniform", lambda _, longest: longest)
+def test_p3_the_write_is_saved_and_only_the_broken_copy_is_owed(cast: Cast, layers: str, trouble: Trouble) -> None:
     with trouble.make(cast.ada.pk):
         suspend(cast.ada)
         assert fakes.states(cast.ada.pk)[TARGET] in {"due", trouble.state}

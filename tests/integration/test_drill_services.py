@@ -46,7 +46,6 @@ def stand_ins() -> Iterator[dict[str, Control]]:
 @pytest.fixture
 def demo(stand_ins: dict[str, Control], settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Control]]:
     """A demo whose directory shows eight people."""
-    monkeypatch.setattr("sync.calling.random.uniform", lambda _, most: most)
     monkeypatch.setattr(vitals, "KEPT_SECONDS", 0)
     settings.DEBUG = settings.SYNC_PRIVATE_ADDRESSES = True
     settings.STAND_INS = {name: control.address for name, control in stand_ins.items()}

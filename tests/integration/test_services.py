@@ -31,9 +31,8 @@ def directory() -> Iterator[Control]:
 
 
 @pytest.fixture
-def listing(directory: Control, settings: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Control:
+def listing(directory: Control, settings: Any, cast: Cast) -> Control:
     """A directory that is configured, and knows everybody it should. Whatever fails there is tried again much later."""
-    monkeypatch.setattr("sync.calling.random.uniform", lambda _, most: most)
     settings.SYNC_PRIVATE_ADDRESSES = True
     settings.LISTING_SECRET = SECRET
     settings.LISTING_URL = f"{directory.address}/"
