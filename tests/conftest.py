@@ -39,6 +39,7 @@ os.environ["REDIS_URL"] = os.environ.get("REDIS_URL") or embedded.redis_url(VAR_
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
+from config import declared  # noqa: E402
 from sync import triggers  # noqa: E402
 from tests import fakes  # noqa: E402
 from tests.factories import Cast, assemble_cast  # noqa: E402
@@ -152,6 +153,18 @@ def _longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _patient_requests(settings: Any) -> None:
+    """Let a write's copies take their time: on a stalled machine they would now and then be left to the workers."""
+    settings.SYNC_INLINE_BUDGET_MS = 5000
+
+
+@pytest.fixture
+def hurried_requests(settings: Any) -> None:
+    """Let a write's copies take no longer than they may by default, for tests of how long a request takes."""
+    settings.SYNC_INLINE_BUDGET_MS = declared.SYNC_INLINE_BUDGET_MS
+
+
+@pytest.fixture(autouse=True)
 def spool_dir(settings: Any, tmp_path: Path) -> Path:
     """A spool of the test's own, not made yet; processes beside this one are told by SYNC_SPOOL_DIR."""
     settings.SYNC_SPOOL_DIR = tmp_path / "var" / "spool"
@@ -216,8 +229,6 @@ def cast(transactional_db: None) -> Cast:
 def layers(request: pytest.FixtureRequest, settings: Any, transactional_db: None) -> Iterator[str]:
     """Run the test with every layer, with the database's alone, and with Python's alone."""
     name = typed("str", request.param)
-    # A journey is about what becomes of a write; on a busy machine a copy that took longer would be tried later.
-    settings.SYNC_INLINE_BUDGET_MS = 5000
     if name == "receivers off":
         settings.SYNC_RECEIVERS = False
     if name == "copying off":

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -28,10 +27,8 @@ LONG = settings(
 
 
 @pytest.fixture
-def stage(settings: Any, transactional_db: None) -> Iterator[Stage]:
+def stage(transactional_db: None) -> Iterator[Stage]:
     """Two writers' connections, one that only looks, and tables that can be told to fail."""
-    # On a busy machine a save's copies would now and then be left for later, and no order of events could be played again.
-    settings.SYNC_INLINE_BUDGET_MS = 5000
     ring, doorbell.bell._send = doorbell.bell._send, None
     fakes.sql(PREPARE)
     fakes.sql("SET lock_timeout = '300ms'")

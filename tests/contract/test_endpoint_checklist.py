@@ -119,8 +119,6 @@ def picture(**beside: str) -> bytes:
 def endpoints(cast: Cast, settings: Any, tmp_path: Any) -> list[Endpoint]:
     """Every operation, asked by somebody who may."""
     settings.MEDIA_ROOT = tmp_path
-    # Of what takes longer on a busy machine, staff are told later; how long a request gives it is tested elsewhere.
-    settings.SYNC_INLINE_BUDGET_MS = 5000
     item = Intervention.objects.create(
         operation="sync", entity_id=str(cast.ada.pk), person_id=cast.ada.pk, target="therapist_profiles", error="x"
     )

@@ -16,6 +16,8 @@ from therapists.models import Enrollment, Profile, Status, User
 
 TARGET = "therapist_profiles"
 LONGER_AT_MOST_MS = 50
+# A stalled machine is not as slow as that.
+COPY_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def test_p3_the_write_is_saved_and_only_the_broken_copy_is_owed(cast: Cast, laye
     assert set(fakes.states(cast.ada.pk).values()) == {"in_sync"}
 
 
+@pytest.mark.usefixtures("hurried_requests")
 def test_p3_the_write_takes_no_longer_than_its_budget(cast: Cast, trouble: Trouble) -> None:
     def writes() -> float:
         took = []
@@ -152,6 +155,15 @@ def test_p3_a_missing_row_is_the_only_one_owed(cast: Cast) -> None:
     assert not cast.ada.is_verified
     fakes.settled()
     assert fakes.states(cast.ada.pk)["users"] == "in_sync"
+
+
+@pytest.mark.usefixtures("hurried_requests", "copying_off")
+def test_p3_a_copy_that_takes_longer_than_the_budget_is_left_to_the_workers(cast: Cast) -> None:
+    with fakes.refusing(TARGET, f"pg_sleep({COPY_SECONDS})::text IS NOT NULL"):
+        assert fakes.milliseconds(lambda: suspend(cast.ada)) < COPY_SECONDS * 1000
+        assert fakes.states(cast.ada.pk)[TARGET] in {"due", "backing_off"}
+    fakes.settled()
+    assert Profile.objects.get(user=cast.ada).verification_status == Status.SUSPENDED
 
 
 def test_p3_a_bug_of_the_fan_out_is_not_the_users(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
