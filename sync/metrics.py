@@ -91,6 +91,7 @@ MEASURES = (
     Measure("keepwell_streams_open", "signs", "streams", "Streams of events that are open, of all processes together."),
     Measure("keepwell_failed_answers", "failures", "answers", "Answers that were our error, within a day.", ("operation",)),
     Measure("keepwell_failed_tries", "failures", "tries", "Tries that failed, within an hour.", ("target", "outcome")),
+    Measure("keepwell_try_seconds", "failures", "seconds", "How long tries took each, in the mean of an hour's.", ("target", "outcome")),
     Measure("keepwell_keys", "keys", "rows", "Idempotency keys that are kept, as PostgreSQL estimates it."),
     Measure("keepwell_keys_bytes", "keys", "bytes", "Their space."),
     Measure("keepwell_keys_unanswered", "keys", "unanswered", "Keyed writes of the last day whose process died before it answered."),

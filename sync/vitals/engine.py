@@ -46,6 +46,12 @@ SELECT target, outcome, count(*) FROM (
     SELECT target, outcome FROM sync_attempt WHERE at > %s AND outcome <> 'settled' ORDER BY at DESC LIMIT {MOST_COUNTED}
 ) AS failed GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {MOST_OUTCOMES}
 """
+# Of a table, tries that failed and those that mended it; of an outside service, every call.
+_DURATIONS = f"""
+SELECT target, outcome, avg(duration_ms)::float8 / 1000 FROM (
+    SELECT target, outcome, duration_ms FROM sync_attempt WHERE at > %s ORDER BY at DESC LIMIT {MOST_COUNTED}
+) AS made GROUP BY 1, 2 ORDER BY count(*) DESC, 1, 2 LIMIT {MOST_OUTCOMES}
+"""
 _ITEMS = f"""
 SELECT state, count(*) FROM (
     SELECT state FROM manual_intervention_log WHERE NOT resolved LIMIT {MOST_COUNTED}) AS live GROUP BY 1
@@ -194,17 +200,21 @@ def signs() -> Part:
 
 
 def failed() -> Part:
-    """Tell what failed: answers within a day, by operation, and tries within an hour, by target and code."""
+    """Tell what failed: answers within a day, by operation, and tries within an hour, by target and code; and how long tries took."""
     now = timezone.now()
     answers = dict(list(failures.since(now - DAY).items())[:MOST_OPERATIONS])
     tries: dict[str, dict[str, int]] = defaultdict(dict)
+    seconds: dict[str, dict[str, float]] = defaultdict(dict)
     with connection.cursor() as cursor:
         cursor.execute(_TRIES, [now - HOUR])
         for target, outcome, number in cursor.fetchall():
             tries[target][outcome] = number
+        cursor.execute(_DURATIONS, [now - HOUR])
+        for target, outcome, mean in cursor.fetchall():
+            seconds[target][outcome] = round(mean, 3)
     times = sum(number for outcomes in tries.values() for number in outcomes.values())
     says = f"{counted(sum(answers.values()), 'answer')} failed within a day, and {times:,} {'try' if times == 1 else 'tries'} within an hour"
-    figures = {"answers": answers, "tries": dict(tries)}
+    figures = {"answers": answers, "tries": dict(tries), "seconds": dict(seconds)}
     return Part("failures", worst((bool(answers), Verdict.WORRYING)), says, figures)
 
 

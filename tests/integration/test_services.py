@@ -14,6 +14,7 @@ from sync import breaker_state, calling, delivery, leases, outside, switches
 from sync.models import Attempt, Breaker, Debt, Ledger, Service
 from sync.operations import Desk
 from sync.pauses import Scope
+from sync.vitals import engine
 from tests import fakes
 from tests.factories import Cast, UserFactory
 from tests.stand_ins.control import Control, started
@@ -293,6 +294,16 @@ class TestTroubles:
             edit(cast.ada, json.dumps(step))
             told()
             assert row(cast.ada).last_error_code == "KW021", step
+
+    def test_how_long_it_takes_is_measured_by_what_becomes_of_it(self, listing: Control, cast: Cast) -> None:
+        Attempt.objects.all().delete()
+        for step in ({"do": "slow", "seconds": 0.2}, {"do": "status", "status": 503}):
+            listing.follow(step)
+            edit(cast.ada, json.dumps(step))
+            told()
+        found = engine.failed().figures
+        assert found["tries"] == {LISTING: {"503": 1}}
+        assert 0.2 <= found["seconds"][LISTING]["settled"] < 5 > found["seconds"][LISTING]["503"]
 
     def test_who_asks_for_patience_gets_it_and_no_try_is_counted(self, listing: Control, cast: Cast) -> None:
         listing.follow({"do": "status", "status": 429, "retry_after": 30})
