@@ -1,6 +1,10 @@
 """Right after a commit: bring the person's copies in line within the budget, and wake the workers for the rest."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
@@ -15,6 +19,35 @@ from sync.doorbell import bell
 from sync.mirrors import declaration
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Held:
+    """Whose fan-out waits for a look at the copies that is taken anyway."""
+
+    people: list[int] = field(default_factory=list)
+
+    def let_go(self, *, is_owed: bool = True) -> bool:
+        """Fan out, unless the look has shown that nothing is owed; give whether anything was done. Never raises."""
+        people, self.people = self.people, []
+        for person_id in people:
+            _fan_out(person_id, is_owed=is_owed)
+        return is_owed and bool(people)
+
+
+_held: ContextVar[Held | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held() -> Iterator[Held]:
+    """Let the fan-out of what is committed in the block wait until it is let go, at the latest until the block ends."""
+    waiting = Held()
+    token = _held.set(waiting)
+    try:
+        yield waiting
+    finally:
+        _held.reset(token)
+        waiting.let_go()
 
 
 def connect() -> None:
@@ -34,14 +67,20 @@ def fan_out_after_commit(sender: type[Model], instance: Model, raw: bool = False
     table = next(t for t in declaration().tables if t.name == sender._meta.db_table)
     person_id = getattr(instance, table.key if hasattr(instance, table.key) else "pk")
     if person_id is not None:
-        transaction.on_commit(lambda: _fan_out(person_id), robust=True)
+        transaction.on_commit(lambda: _committed(person_id), robust=True)
 
 
-def _fan_out(person_id: int) -> None:
-    is_owed = True
+def _committed(person_id: int) -> None:
+    if (waiting := _held.get()) is not None:
+        waiting.people.append(person_id)
+    else:
+        _fan_out(person_id)
+
+
+def _fan_out(person_id: int, *, is_owed: bool = True) -> None:
     try:
         reach("sync.after_commit", [person_id])
-        if settings.SYNC_INLINE_BUDGET_MS:
+        if is_owed and settings.SYNC_INLINE_BUDGET_MS:
             is_owed = delivery.fan_out(person_id, budget_ms=settings.SYNC_INLINE_BUDGET_MS)
         reach("sync.after_fan_out", [person_id])
     # One of the two isolation points: a copy's trouble, our own bugs included, is not the user's.

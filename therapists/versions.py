@@ -79,14 +79,14 @@ def current_beside(enrollment_id: int, also: str) -> tuple[Enrollment, Version, 
 
 def number_of(enrollment_id: int, *, person_id: int | None = None) -> str:
     """
-    Give the SQL of the number of the newest write of an enrollment, or of it and this person's user.
+    Give the SQL of the number of the newest write of an enrollment, or of it and this person's user, for their key's row.
 
-    It cannot fail the transaction that it is read in: where the net's column is not there, its name is that of the null
-    around it.
+    It cannot fail the transaction that it is read in: where the net's column is not there, its name is that of the key's
+    row itself, which holds none yet.
     """
     rows = [(ENROLLMENTS, enrollment_id)] + ([(USERS, person_id)] if person_id is not None else [])
     numbers = ", ".join(f"(SELECT revision FROM {table} WHERE id = {int(pk)})" for table, pk in rows)
-    return f"(SELECT greatest({numbers}) FROM (VALUES (NULL::bigint)) AS absent (revision))"
+    return f"greatest({numbers})"
 
 
 def refuse_changed(*, person_id: int, changes: Mapping[str, object], seen: Version) -> None:

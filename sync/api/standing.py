@@ -42,6 +42,11 @@ def standing_beside(states: str | None) -> Standing:
     return _told(queries.told_beside(states), are_healthy_services_left_out=True)
 
 
+def is_owed(states: str | None) -> bool:
+    """Tell whether a statement has read with STATES that something is owed somewhere, services included."""
+    return any(state.applies and not state.is_synced for state in queries.told_beside(states))
+
+
 def standing_past_locks(person_id: int | None) -> Standing:
     """As `standing_after_write`, from debt and ledger alone: where a look at the copies has just failed."""
     return _standing(person_id, queries.states_of_owed, are_healthy_services_left_out=True)
